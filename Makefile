@@ -1,0 +1,50 @@
+# Each target is one command. A machine needs Python 3.11 or later (as python3) and make.
+.DEFAULT_GOAL := test
+.PHONY: demo test lint type golden bench bench-peers clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+DEMO := .venv/installed
+DEV := .venv/installed-dev
+BENCH := .venv/installed-bench
+
+demo: $(DEMO)  ## train a character LSTM, sample from it, compare eager with fused
+	$(BIN)/python -m fusejit demo
+
+test: lint type  ## what CI runs
+	$(BIN)/python -m pytest -n auto
+
+lint: $(DEV)
+	$(BIN)/ruff check .
+
+type: $(DEV)
+	$(BIN)/mypy
+
+golden: $(DEV)  ## rewrite the golden files; read the diff before you keep it
+	$(BIN)/python -m pytest -n auto tests --update-golden
+
+bench: $(BENCH)  ## eager, fused and NumPy; table, JSON and plot under bench/results
+	$(BIN)/python bench/run.py
+
+bench-peers: $(BENCH)  ## also JAX and PyTorch, where they are installed
+	$(BIN)/python bench/run.py --peers jax,torch
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache bench/results
+
+# The environment is made once, and brought up to date when pyproject.toml changes.
+.venv/made:
+	$(PYTHON) -m venv .venv
+	touch $@
+
+$(DEMO): pyproject.toml .venv/made
+	$(BIN)/python -m pip install --quiet --editable .
+	touch $@
+
+$(DEV): pyproject.toml .venv/made
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+$(BENCH): pyproject.toml .venv/made
+	$(BIN)/python -m pip install --quiet --editable ".[bench]"
+	touch $@

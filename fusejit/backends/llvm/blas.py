@@ -1,0 +1,76 @@
+"""BLAS by pointer: OpenBLAS from the wheel scipy_openblas64, loaded as a copy of our own.
+
+OpenBLAS picks its kernels when it is loaded, by processor model, and takes models that it does not
+know for older ones (an AVX-512 machine of 2024 for Haswell: half the speed). So the core type is
+named for it, in the environment, for the moment of loading. One thread: its workers spin, which on
+a shared machine costs milliseconds a call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+
+import numpy as np
+
+from .abi import pointer
+
+_SYMBOLS = {
+    "gemm.f32": "scipy_cblas_sgemm64_",
+    "gemm.f64": "scipy_cblas_dgemm64_",
+    "gemv.f32": "scipy_cblas_sgemv64_",
+    "gemv.f64": "scipy_cblas_dgemv64_",
+}
+
+
+@lru_cache(maxsize=1)
+def symbols() -> dict[str, int] | None:
+    """The addresses of the routines that `matmul.ll` calls, or None without a usable BLAS."""
+    try:
+        with _environment():
+            # Importing it loads the library, so that is where the environment counts.
+            import scipy_openblas64
+
+            name: str = scipy_openblas64.get_library(fullname=True)
+            library = ctypes.CDLL(os.path.join(scipy_openblas64.get_lib_dir(), name))
+        library.scipy_openblas_set_num_threads64_(1)
+        found = {ours: pointer(getattr(library, theirs)) for ours, theirs in _SYMBOLS.items()}
+    except (ImportError, OSError, AttributeError):
+        return None
+    return found
+
+
+def core() -> str | None:
+    """The core type that OpenBLAS is to use here, or None: let it choose."""
+    features = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
+    if all(features.get(f"AVX512{part}") for part in ("F", "BW", "DQ", "VL")):
+        return "SkylakeX"
+    if features.get("AVX2") and features.get("FMA3"):
+        return "Haswell"
+    return None
+
+
+@contextmanager
+def _environment() -> Iterator[None]:
+    """OPENBLAS_CORETYPE named, OPENBLAS_L2_SIZE unset; both put back afterwards.
+
+    What the user's environment says has already had its effect on NumPy's copy. It is often a
+    default for a whole fleet, which would halve the speed of ours.
+    """
+    names = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    before = {name: os.environ.get(name) for name in names}
+    chosen = core()
+    try:
+        if chosen is not None:
+            os.environ["OPENBLAS_CORETYPE"] = chosen
+        os.environ.pop("OPENBLAS_L2_SIZE", None)
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value

@@ -1,0 +1,279 @@
+"""What must hold for a plan to apply to a call, as data that the native entry reads.
+
+    check := source take expect      take a value from somewhere; expect something of it
+
+A source is an argument of the call, an object that the check keeps alive, an object behind a weak
+reference, or the value of an earlier check, so that a path (self.layers[2].w) is a chain of checks:
+
+    Check(Arg(0), Attribute("layers"), Length(3))
+    Check(Of(0), Item(2))
+    Check(Of(1), Attribute("w"), Input(1))
+
+Whatever a look-up raises is cleared and means that the check fails.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+
+from .abi import Memory
+
+# ---- sources
+
+
+@dataclass(frozen=True, slots=True)
+class Arg:
+    """A positional argument of the call."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Kept:
+    """An object that the check keeps alive."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Behind:
+    """The referent of a weak reference; the check fails when it is dead."""
+
+    ref: weakref.ref[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Of:
+    """The value that an earlier check of the same entry took, by its number."""
+
+    check: int
+
+
+Source: TypeAlias = Arg | Kept | Behind | Of
+
+# ---- what to take from a source
+
+
+@dataclass(frozen=True, slots=True)
+class Itself:
+    """The source."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Key:
+    """`source[key]` of a dict; absent if it has no such key."""
+
+    key: object
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """The content of a cell; absent if it is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """`getattr(source, name)`: runs the user's properties; absent on AttributeError."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """`source[index]` of a list or tuple, index >= 0."""
+
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A part of a Python function; absent where it has none."""
+
+    name: Literal["code", "defaults", "kwdefaults", "closure"]
+
+
+Take: TypeAlias = Itself | Key | Content | Attribute | Item | Field
+
+# ---- what to expect of it
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """That it is there: a step on the way to something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """That it is not there."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Same:
+    """This object; or an exact float of the same bits, or an equal exact int, str or bytes."""
+
+    value: object
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Referent:
+    """The object behind a weak reference, which still lives."""
+
+    ref: weakref.ref[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """`len(value)`, which runs the user's `__len__`."""
+
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exactly:
+    """An instance of this very class."""
+
+    cls: type
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A Tensor that fits an input of the plan (by its position) and becomes it."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class ArrayInput:
+    """An exact ndarray that fits an input of the plan and becomes it."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class FloatInput:
+    """An exact Python float that becomes an input of the plan, of dtype float64 and shape ()."""
+
+    position: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Bytes:
+    """An exact ndarray of the dtype, shape and bytes that `array` has now."""
+
+    array: np.ndarray[Any, Any]
+
+
+Expect: TypeAlias = (
+    Anything | Absent | Same | Referent | Length | Exactly | Input | ArrayInput | FloatInput | Bytes
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Check:
+    """One check."""
+
+    source: Source
+    take: Take = Itself()
+    expect: Expect = Anything()
+
+
+# ---- as records of checks.ll
+
+_TAKES = {"code": 5, "defaults": 6, "kwdefaults": 7, "closure": 8}
+
+
+def write(
+    checks: Sequence[Check],
+    inputs: Sequence[tuple[np.dtype[Any], tuple[int, ...]]],
+    tensor: tuple[type, int],
+    memory: Memory,
+) -> tuple[int, int]:
+    """The address of the `%Check` records and how many registers they use.
+
+    Args:
+        inputs: dtype and shape of the plan's inputs.
+        tensor: the class of Tensors and the offset of the ndarray in one.
+    """
+    used = sorted({check.source.check for check in checks if isinstance(check.source, Of)})
+    registers = {number: register for register, number in enumerate(used)}
+    words: list[int] = []
+    for number, check in enumerate(checks):
+        if isinstance(check.source, Of) and not 0 <= check.source.check < number:
+            raise ValueError(f"check {number}: check {check.source.check} is not an earlier one")
+        kind, source, index = _source(check.source, registers, memory)
+        take, key, item = _take(check.take, memory)
+        expect, *expected = _expect(check.expect, inputs, tensor, memory)
+        register = registers.get(number, -1)
+        words += [kind, take, expect, register, source, index, key, item, *expected]
+    return memory.words(words), len(registers)
+
+
+def _source(source: Source, registers: dict[int, int], memory: Memory) -> tuple[int, int, int]:
+    """Kind, object, number."""
+    match source:
+        case Kept(value):
+            return 0, memory.pin(value), 0
+        case Behind(ref):
+            return 1, memory.pin(ref), 0
+        case Of(number):
+            return 2, 0, registers[number]
+        case Arg(index):
+            return 3, 0, index
+
+
+def _take(take: Take, memory: Memory) -> tuple[int, int, int]:
+    """What, key or name, index."""
+    match take:
+        case Itself():
+            return 0, 0, 0
+        case Key(key):
+            return 1, memory.pin(key), 0
+        case Content():
+            return 2, 0, 0
+        case Attribute(attribute):
+            return 3, memory.pin(attribute), 0
+        case Item(index):
+            return 4, 0, index
+        case Field(name):
+            return _TAKES[name], 0, 0
+
+
+def _expect(
+    expect: Expect,
+    inputs: Sequence[tuple[np.dtype[Any], tuple[int, ...]]],
+    tensor: tuple[type, int],
+    memory: Memory,
+) -> tuple[int, ...]:
+    """What, expected object, number, offset of the array, what it must fit, its bytes."""
+    match expect:
+        case Anything():
+            return 0, 0, 0, 0, 0, 0
+        case Absent():
+            return 1, 0, 0, 0, 0, 0
+        case Same(value):
+            return 2, memory.pin(value), 0, 0, 0, 0
+        case Referent(ref):
+            return 3, memory.pin(ref), 0, 0, 0, 0
+        case Length(length):
+            return 4, 0, length, 0, 0, 0
+        case Exactly(cls):
+            return 5, memory.pin(cls), 0, 0, 0, 0
+        case Input(position):
+            fits = memory.words(memory.array(*inputs[position]))
+            return 6, memory.pin(tensor[0]), position, tensor[1], fits, 0
+        case ArrayInput(position):
+            fits = memory.words(memory.array(*inputs[position]))
+            return 6, memory.pin(np.ndarray), position, 0, fits, 0
+        case Bytes(array):
+            fits = memory.words(memory.array(array.dtype, array.shape))
+            bytes_now = np.frombuffer(array.tobytes(), np.uint8)
+            return 6, memory.pin(np.ndarray), 0, 0, fits, memory.data(bytes_now)
+        case FloatInput(position):
+            if inputs[position] != (np.dtype(np.float64), ()):
+                raise ValueError(f"a Python float cannot become input {position}: it is no float64")
+            return 7, 0, position, 0, 0, 0

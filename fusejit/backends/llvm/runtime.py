@@ -1,0 +1,299 @@
+"""Runs plans natively on the CPU: `load` lays a plan out in memory, `NativePlan.run` walks it.
+
+    native = load(plan, kernel_address)
+    native.run([x, y])  ->  [outputs...]  or  StoppedAt(step, seen)
+
+The walker and all else that runs is IR in `fusejit.kernels` (its README names the files), compiled
+once per process. llvmlite is imported by the first `load`, not before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import accumulate
+from math import prod
+from typing import Any, NoReturn, TypeAlias
+
+import numpy as np
+
+from ...errors import LoweringError
+from ..base import Kernel, Loop
+from ..plan import Code, Guard, Matmul, Opaque, Operand, Plan, Role, Slot, Step
+from . import abi, matmul
+from .abi import kernels_text
+
+Array: TypeAlias = "np.ndarray[Any, Any]"
+
+_READ_ONLY, _WRITABLE = 0x101, 0x501  # NPY_ARRAY_C_CONTIGUOUS | ALIGNED [| WRITEABLE]
+_LINE = 64  # temporaries begin on cache lines, which are also the widest vectors
+
+
+@dataclass(frozen=True, slots=True)
+class StoppedAt:
+    """A guard stopped the plan: the step's number in `Plan.steps`, and the bytes that it saw."""
+
+    step: int
+    seen: bytes
+
+
+class NativePlan:
+    """A plan in native memory; re-entrant. `run` holds the GIL, Python steps may release it.
+
+    Attributes:
+        plan: what it runs.
+        run: a builtin, (inputs) -> list of outputs or StoppedAt. The inputs are exact ndarrays of
+            the slots' dtypes and shapes, C-contiguous and aligned, else TypeError.
+        record: the address of the native plan, alive as long as `run`.
+    """
+
+    __slots__ = ("__weakref__", "plan", "record", "run")
+
+    def __init__(self, plan: Plan, record: int, run: Callable[[Sequence[Array]], Any]) -> None:
+        self.plan = plan
+        self.record = record
+        self.run: Callable[[Sequence[Array]], list[Array] | StoppedAt] = run
+
+    def __repr__(self) -> str:
+        return f"<NativePlan {self.plan.name}: {len(self.plan.steps)} steps>"
+
+
+def load(plan: Plan, kernel_address: Callable[[Kernel], int]) -> NativePlan:
+    """Lay `plan` out in native memory; `kernel_address` compiles a kernel or finds it compiled."""
+    code = native_code()
+    layout = _Layout(plan, kernel_address, code)
+    record = layout.record()
+    run = abi.builtin("run", code["run"], abi.METH_O, record, layout.memory)
+    return NativePlan(plan, record, run)
+
+
+# ---- the native module
+
+
+@lru_cache(maxsize=1)
+def native_code() -> dict[str, int]:
+    """The addresses of the runtime's entry points. The first call compiles them (0.2 s)."""
+    from .jit import link
+
+    files = ("api", "array", "walker", "run", "checks", "expect", "entry")
+    parts = [kernels_text(f"llvm/{name}.ll") for name in files]
+    exports = ("run", "guard", "vectorcall", "first.miss")
+    return link("\n".join(parts), exports, abi.symbols())
+
+
+# ---- laying a plan out
+
+
+@dataclass(frozen=True, slots=True)
+class _Blueprint:
+    """All that it takes to make a frame: see `%Frame` in api.ll."""
+
+    inputs: int
+    bindings: int
+    operands: Array  # their words; those of temporaries are offsets into the arena
+    temporaries: Array  # which operands those are
+    arena: int
+
+
+def _new_frame(blueprint: _Blueprint) -> tuple[object, ...]:
+    """The address of a new frame, then all that it consists of."""
+    memory = abi.Memory()
+    cells = _aligned(8 * blueprint.inputs)
+    owner = np.empty(cells + blueprint.arena + _LINE, np.uint8)
+    start = _aligned(memory.data(owner))
+    operands = blueprint.operands.copy()
+    operands[blueprint.temporaries] += start + cells
+    record = memory.words(
+        (
+            memory.words([0] * blueprint.bindings),
+            memory.words([0] * blueprint.bindings),
+            start,
+            memory.data(operands),
+            id(owner),
+            0,
+        )
+    )
+    return memory.owned(record)
+
+
+def _aligned(number: int) -> int:
+    return -(-number // _LINE) * _LINE
+
+
+class _Layout:
+    """Writes the records of one plan."""
+
+    def __init__(
+        self, plan: Plan, kernel_address: Callable[[Kernel], int], code: dict[str, int]
+    ) -> None:
+        self.plan = plan
+        self.code = code
+        self.kernel_address = kernel_address
+        self.memory = abi.Memory()
+        self.bindings = {slot: i for i, slot in enumerate((*plan.inputs, *plan.outputs))}
+        self._check_slots()
+        self.constants = {
+            number: _aligned_copy(slot)
+            for number, slot in enumerate(plan.slots)
+            if slot.role is Role.CONSTANT
+        }
+        self.arrays = [self.memory.array(slot.dtype, slot.shape) for slot in plan.slots]
+
+    def record(self) -> int:
+        """Write everything; the address of the `%Plan`."""
+        plan, memory = self.plan, self.memory
+        steps = [
+            (number, self._native_step(step))
+            for number, step in enumerate(plan.steps)
+            if not _does_nothing(step)
+        ]
+        first = [0, *accumulate(len(step.operands) for _, step in steps)]
+        rows = [
+            (*self._code_of(step), step.count, start, number)
+            for (number, step), start in zip(steps, first, strict=False)
+        ]
+        operands = [operand for _, step in steps for operand in step.operands]
+        patches, fresh, frame = self._frame(operands)
+        bound = [word for slot in self.bindings for word in self.arrays[slot]]
+        return memory.words(
+            (
+                frame,
+                0,
+                len(plan.inputs),
+                len(self.bindings),
+                memory.words(bound),
+                len(patches) // 3,
+                memory.words(patches),
+                len(rows),
+                memory.words(word for row in rows for word in row),
+                memory.pin(fresh),
+                memory.pin(StoppedAt),
+                memory.pin(partial(_refuse, plan)),
+            )
+        )
+
+    def _frame(self, operands: Sequence[Operand]) -> tuple[list[int], Any, int]:
+        """The patches, what makes a frame, and the address of the plan's own."""
+        words, temporaries = [], []
+        patches: list[int] = []
+        for number, operand in enumerate(operands):
+            binding = self.bindings.get(operand.slot)
+            if binding is not None:
+                patches += [number, binding, operand.offset]
+                words.append(0)
+                continue
+            words.append(self._fixed(operand))
+            if operand.slot >= 0 and self.plan.slots[operand.slot].role is Role.TEMPORARY:
+                temporaries.append(number)
+        fresh = partial(
+            _new_frame,
+            _Blueprint(
+                len(self.plan.inputs),
+                len(self.bindings),
+                np.array(words, np.int64),
+                np.array(temporaries, np.int64),
+                self.plan.arena,
+            ),
+        )
+        own = fresh()
+        self.memory.pin(own)
+        assert isinstance(own[0], int)
+        return patches, fresh, own[0]
+
+    def _fixed(self, operand: Operand) -> int:
+        """The word of an operand that is the same at each run, or an offset into the arena."""
+        if operand.slot < 0:  # an index: the offset is the first value
+            return operand.offset
+        slot = self.plan.slots[operand.slot]
+        if slot.role is Role.CONSTANT:
+            return self.memory.data(self.constants[operand.slot]) + operand.offset
+        return slot.offset + operand.offset
+
+    def _native_step(self, step: Step) -> Step:
+        """The step itself, or, for a product without BLAS, the same through NumPy."""
+        if isinstance(step.code, Matmul):
+            matmul.check(step)
+            if matmul.address(step.code.dtype) is None:
+                return matmul.by_numpy(step)
+        return step
+
+    def _code_of(self, step: Step) -> tuple[int, int]:
+        """A step's code and its meta."""
+        code: Code = step.code
+        memory = self.memory
+        if isinstance(code, Opaque):
+            views = [word for operand in step.operands for word in self._view(code, operand)]
+            call = (memory.pin(code.call), len(step.operands), memory.words(views))
+            return 0, memory.words(call)
+        if isinstance(code, Guard):
+            expected = np.frombuffer(code.expected, np.uint8)
+            return self.code["guard"], memory.words((len(expected), memory.data(expected)))
+        if isinstance(code, Matmul):
+            place = matmul.address(code.dtype)
+            assert place is not None
+            return place, memory.words(step.meta)
+        return self.kernel_address(code), memory.words(step.meta)
+
+    def _view(self, code: Opaque, operand: Operand) -> tuple[int, int, int, int]:
+        """An operand of a Python step: a whole slot, read-only unless the plan makes it."""
+        if operand.slot < 0 or operand.offset:
+            raise LoweringError(f"{code.name}: a Python step takes whole slots, got {operand}")
+        role = self.plan.slots[operand.slot].role
+        constant = self.constants.get(operand.slot)
+        return (
+            self.memory.words(self.arrays[operand.slot]),
+            self.bindings.get(operand.slot, -1),
+            0 if constant is None else self.memory.pin(constant),
+            _WRITABLE if role in (Role.TEMPORARY, Role.OUTPUT) else _READ_ONLY,
+        )
+
+    def _check_slots(self) -> None:
+        """That inputs and outputs are listed once each, and temporaries lie inside the arena."""
+        plan = self.plan
+        listed = {Role.INPUT: plan.inputs, Role.OUTPUT: plan.outputs}
+        for role, numbers in listed.items():
+            slots = [number for number, slot in enumerate(plan.slots) if slot.role is role]
+            if sorted(numbers) != slots:
+                raise LoweringError(
+                    f"{plan.name}: {role.value} slots are {slots}, the plan lists {numbers}"
+                )
+        for number, slot in enumerate(plan.slots):
+            end = slot.offset + prod(slot.shape) * slot.dtype.itemsize
+            if slot.role is Role.TEMPORARY and not 0 <= slot.offset <= end <= plan.arena:
+                raise LoweringError(f"{plan.name}: slot {number} lies outside the arena")
+
+
+def _aligned_copy(slot: Slot) -> Array:
+    """A constant's value, C-contiguous on a cache line, which no caller can change."""
+    assert slot.value is not None
+    count = prod(slot.shape) * slot.dtype.itemsize
+    block = np.empty(count + _LINE, np.uint8)
+    start = -abi.address(block) % _LINE
+    copy = block[start : start + count].view(slot.dtype).reshape(slot.shape)
+    copy[...] = slot.value
+    copy.flags.writeable = False
+    return copy
+
+
+def _does_nothing(step: Step) -> bool:
+    """Whether a step has nothing to compute; kernels need not care about empty extents then."""
+    if isinstance(step.code, Opaque | Guard):
+        return False
+    return step.count == 0 or (isinstance(step.code, Loop) and 0 in step.meta[: step.code.rank])
+
+
+def _refuse(plan: Plan, inputs: Sequence[object]) -> NoReturn:
+    """Say what is wrong with the inputs that the native check refused."""
+    if len(inputs) != len(plan.inputs):
+        raise TypeError(f"{plan.name}: expected {len(plan.inputs)} inputs, got {len(inputs)}")
+    for position, (number, value) in enumerate(zip(plan.inputs, inputs, strict=True)):
+        slot = plan.slots[number]
+        wanted = f"{plan.name}: input {position}: expected a {slot.dtype}{list(slot.shape)} ndarray"
+        if type(value) is not np.ndarray:
+            raise TypeError(f"{wanted}, got {type(value).__name__}")
+        if value.shape != slot.shape or value.dtype != slot.dtype:
+            raise TypeError(f"{wanted}, got {value.dtype}{list(value.shape)}")
+        if not (value.flags.c_contiguous and value.flags.aligned):
+            raise TypeError(f"{wanted} that is C-contiguous and aligned")
+    raise TypeError(f"{plan.name}: inputs of another kind than expected")

@@ -1,0 +1,199 @@
+"""What a decorated function does with a call, in words and numbers."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .. import dispatch
+from ..backends.llvm import jit
+from ..backends.llvm.checks import Bytes, Expect, Input, Length, Referent, Same
+from ..backends.plan import Guard, Matmul, Opaque, Step
+from ..ir.graph import FUSED, GUARD, Graph, Node, walk
+from ..op import View
+from .trace import Trace, kernels_of
+
+if TYPE_CHECKING:
+    from .function import Function
+
+ROUNDS = 15  # interleaved measurements of `benchmark`; the median of 15 ignores a few interruptions
+ROUND_SECONDS = 0.02  # each long enough that the clock's and the loop's cost vanish
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """One function timed eager against fused, in one process, rounds alternating.
+
+    Seconds are medians of one call. `first_call` is recording, lowering and compiling together.
+    """
+
+    name: str
+    eager: float
+    fused: float
+    first_call: float
+    compile: float
+    kernels_before: int
+    kernels_after: int
+    bytes_before: int
+    bytes_after: int
+
+    @property
+    def ratio(self) -> float:
+        """fused / eager: below 1 is faster."""
+        return self.fused / self.eager
+
+    def __str__(self) -> str:
+        return (
+            f"{self.name}: eager {1e6 * self.eager:.1f} us, fused {1e6 * self.fused:.1f} us "
+            f"(ratio {self.ratio:.2f}); {self.kernels_before} ops in {self.kernels_after} kernels; "
+            f"{self.bytes_before:,} bytes moved unfused, {self.bytes_after:,} fused; first call "
+            f"{1e3 * self.first_call:.1f} ms, of which compiling {1e3 * self.compile:.1f} ms"
+        )
+
+
+def benchmark(function: Function, trace: Trace, flat: Sequence[Any], call: Callable[[], Any]) -> Benchmark:
+    """Time `call` (the decorated call) against the body; Variables get their values back."""
+    variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
+    saved = [v._value for v in variables]
+    eager, fused = [], []
+    try:
+        for _ in range(ROUNDS):
+            eager.append(_seconds(lambda: function._parameters.call(function.eager, flat)))
+            fused.append(_seconds(call))
+    finally:
+        for variable, value in zip(variables, saved, strict=True):
+            dispatch.top().assign(variable, value)
+    spent = trace.milliseconds
+    return Benchmark(
+        name=function.__name__,
+        eager=statistics.median(eager),
+        fused=statistics.median(fused),
+        first_call=sum(spent.values()) / 1e3,
+        compile=spent.get("compile", 0.0) / 1e3,
+        kernels_before=len(_steps_before(trace.program.recorded)),
+        kernels_after=len(trace.program.plan.steps),
+        bytes_before=sum(map(_bytes_moved, _steps_before(trace.program.recorded))),
+        bytes_after=sum(map(_bytes_moved, trace.program.fused.nodes)),
+    )
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    once = max(time.perf_counter() - began, 1e-9)
+    count = max(1, round(ROUND_SECONDS / once))
+    began = time.perf_counter()
+    for _ in range(count):
+        call()
+    return (time.perf_counter() - began) / count
+
+
+def _steps_before(graph: Graph) -> list[Node]:
+    """What eager execution would run over memory: every op but views and guards."""
+    return [n for n in graph.nodes if n.op is not GUARD and not isinstance(n.op, View)]
+
+
+def _bytes_moved(node: Node) -> int:
+    return sum(v.type.nbytes for v in (*set(node.inputs), *node.outputs))
+
+
+def explain(function: Function, trace: Trace) -> str:
+    """One readable page about the plan that a call takes."""
+    recorded, fused, plan = trace.program.recorded, trace.program.fused, trace.program.plan
+    before, after = _steps_before(recorded), len(plan.steps)
+    moved = sum(map(_bytes_moved, before)), sum(map(_bytes_moved, fused.nodes))
+    spent = ", ".join(f"{name} {ms:.1f} ms" for name, ms in trace.milliseconds.items())
+    lines = [
+        f"{function.__name__}: {len(before)} ops in {after} kernels; "
+        f"{moved[0]:,} bytes moved unfused, {moved[1]:,} fused",
+        f"  recorded {function.num_traces} times; this plan: {spent}; {trace.num_compiles} kernels compiled for it",
+        "",
+        "applies when",
+        *(f"  {line}" for line in _conditions(trace)),
+        "",
+        "kernels",
+        *(f"  {number}. {line}" for number, line in enumerate(_kernels(fused, plan.steps), 1)),
+        "",
+        "not fused, and why (producer | consumer: reason)",
+        *(f"  {note}" for note in dict.fromkeys(fused.notes)),
+    ]
+    if not fused.notes:
+        lines.append("  nothing: every op is in a kernel with its neighbours")
+    if trace.untaped:
+        lines += ["", f"under a tape it runs eagerly: {trace.untaped}"]
+    if not trace.native_result or not function._parameters.simple:
+        lines += ["", "entered from Python: it returns an input, or takes *args, ** or keyword-only parameters"]
+    return "\n".join(lines) + "\n"
+
+
+def _conditions(trace: Trace) -> list[str]:
+    lines = []
+    for number, check in enumerate(trace.checks):
+        if isinstance(check.expect, (Input, Same, Bytes, Length)):
+            lines.append(f"{path_of(trace, number)} is {shown(check.expect, trace)}")
+    for node in trace.program.recorded.nodes:
+        if node.op is GUARD:
+            lines.append(f"the value that {node.params['how']}() reads at {node.where} is what it was")
+    return lines or ["always"]
+
+
+def path_of(trace: Trace, number: int) -> str:
+    """The Python path that a check looks at; the Variables that were read follow the snapshot."""
+    if number < len(trace.paths):
+        return trace.paths[number]
+    ref = trace.variables[number - len(trace.paths)][1]()
+    return ref.name if ref is not None else "a Variable"
+
+
+def shown(expect: Expect, trace: Trace) -> str:
+    """What a check expects, in a few words."""
+    match expect:
+        case Same(value):
+            text = repr(value)
+            return text if len(text) <= 40 else text[:37] + "..."
+        case Referent(ref):
+            return f"the same {type(ref()).__name__}"
+        case Length(length):
+            return str(length)
+        case Bytes(array):
+            return f"an ndarray of the same {array.nbytes} bytes"
+    position = getattr(expect, "position", None)
+    if position is not None:
+        return str(trace.program.recorded.inputs[position].type)
+    return type(expect).__name__.lower()
+
+
+def _kernels(fused: Graph, steps: Sequence[Step]) -> list[str]:
+    lines = []
+    for node in fused.nodes:
+        if node.op is FUSED:
+            inner = [n.op.name for n in walk(node.params["body"])]
+            what = f"{node.params['kind'].value}: {' '.join(inner)}"
+        else:
+            what = node.op.name
+        results = ", ".join(str(v.type) for v in node.outputs)
+        at = f"  ({node.where})" if node.where else ""
+        lines.append(f"{what} -> {results}{at}" if results else f"{what}{at}")
+    opaque = [s.code.name for s in steps if isinstance(s.code, Opaque)]
+    if opaque:
+        lines.append(f"(run by NumPy, as no kernel exists for them: {', '.join(dict.fromkeys(opaque))})")
+    return lines
+
+
+def llvm(trace: Trace) -> str:
+    """The LLVM IR of every distinct kernel of the plan, before optimisation."""
+    return "\n".join(jit.compile_kernel(kernel).ir for kernel in _ordered(trace))
+
+
+def assembly(trace: Trace) -> str:
+    """The machine code of every distinct kernel of the plan."""
+    return "\n".join(jit.compile_kernel(kernel).asm() for kernel in _ordered(trace))
+
+
+def _ordered(trace: Trace) -> list[Any]:
+    distinct = kernels_of(trace.program.plan)
+    found = [s.code for s in trace.program.plan.steps if not isinstance(s.code, (Matmul, Opaque, Guard))]
+    return [code for code in dict.fromkeys(found) if code in distinct]

@@ -1,0 +1,74 @@
+"""Watching a call for what a replay could not repeat: calls of C functions that are not known to be
+pure, and Python code that the reach snapshot did not see.
+
+While a body is recorded the interpreter reports every call of its thread through `sys.setprofile`; a
+profiler that the user installed keeps getting its events. Not every callable is reported (types and
+ufuncs are not), so the states of the global generators of `random` and NumPy are compared as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import sys
+import types
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from .userland import is_core_file, is_pure_callable, is_user_frame
+
+Report = Callable[[str, str], None]
+"""(what happened, where): called at most once for each event."""
+
+
+def location(frame: types.FrameType | None) -> str:
+    """'train.py:12' of the innermost user frame."""
+    while frame is not None and is_core_file(frame.f_code.co_filename):
+        frame = frame.f_back
+    return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else "?"
+
+
+@contextlib.contextmanager
+def watching(known: set[types.CodeType], report: Report) -> Iterator[None]:
+    """Report impure calls and unknown code of this thread inside the block."""
+    outer = sys.getprofile()
+
+    def profile(frame: types.FrameType, event: str, arg: Any) -> None:
+        if outer is not None:
+            outer(frame, event, arg)
+        if event == "c_call":
+            if not is_pure_callable(arg) and is_user_frame(frame):
+                report(f"it calls {_describe(arg)}", location(frame))
+        elif event == "call" and frame.f_code not in known and is_user_frame(frame):
+            if frame.f_code.co_filename.startswith("<frozen"):
+                return
+            report(f"it runs {frame.f_code.co_qualname}, which it finds at run time", location(frame.f_back))
+
+    before = _generator_states()
+    where = sys._getframe(2)
+    sys.setprofile(profile)
+    try:
+        yield
+    finally:
+        sys.setprofile(outer)
+        if before != _generator_states():
+            report("it draws from the global generator of random or numpy.random", location(where))
+
+
+def _describe(function: Any) -> str:
+    name = getattr(function, "__qualname__", None) or repr(function)
+    module = getattr(function, "__module__", None)
+    owner = getattr(function, "__self__", None)
+    if module is None and isinstance(owner, types.ModuleType):
+        module = owner.__name__
+    if name == "print":
+        return "print, an effect"
+    return f"{module}.{name}" if module not in (None, "builtins") else str(name)
+
+
+def _generator_states() -> tuple[object, ...]:
+    kind, keys, *rest = np.random.get_state(legacy=True)  # type: ignore[misc]
+    return random.getstate(), kind, bytes(np.asarray(keys)), *rest

@@ -1,0 +1,163 @@
+"""Recording one call: run the body eagerly, and return both its result and, if it may stand for
+further calls, the trace."""
+
+from __future__ import annotations
+
+import enum
+import time
+import types
+import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import optree
+
+from .. import dispatch
+from ..backends.llvm.checks import Attribute, Behind, Check, Input
+from ..ir.graph import Value
+from ..tensor import Tensor
+from .parameters import Parameters
+from .purity import location, watching
+from .reach import Snapshot, Unreachable
+from .recorder import Recorder
+from .trace import Program, Trace
+from .watched import watch
+
+_RETURNED = (type(None), bool, int, float, complex, str, bytes, enum.Enum, np.dtype)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call cannot be replayed. `lasting`: the same call will be refused again."""
+
+    reason: str
+    where: str
+    lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """What came of one recorded call: its result, and a trace or the reason for none."""
+
+    result: Any
+    outcome: Trace | Refusal
+
+
+def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[Any]) -> Recording:
+    """Run `function` once, eagerly, and record it. Exceptions of the body pass through."""
+    began = time.perf_counter()
+    try:
+        before = Snapshot(function, flat, parameters.names)
+    except Unreachable as reason:
+        refusal = Refusal(str(reason), _defined(function))
+        return Recording(parameters.call(function, flat), refusal)
+    recorder = Recorder(function.__name__)
+    seen_as = _declare(before, recorder, flat)
+    with dispatch.pushed(recorder), watching(before.codes, recorder.refuse):
+        result = parameters.call(function, [seen_as.get(id(a), a) for a in flat])
+    originals = {id(new): old for old, new in zip(flat, (seen_as.get(id(a), a) for a in flat), strict=True)}
+    result = optree.tree_map(lambda leaf: originals.get(id(leaf), leaf), result, none_is_leaf=True)
+    outcome = _judge(function, parameters, flat, before, recorder, result)
+    if isinstance(outcome, Trace):
+        outcome.milliseconds["record"] = 1e3 * (time.perf_counter() - began)
+    return Recording(result, outcome)
+
+
+def _defined(function: types.FunctionType) -> str:
+    return f"{function.__code__.co_filename.rpartition('/')[2]}:{function.__code__.co_firstlineno}"
+
+
+def _declare(before: Snapshot, recorder: Recorder, flat: Sequence[Any]) -> dict[int, Any]:
+    """Declare the inputs; returns what the body gets in place of an argument, by the argument's id."""
+    seen_as: dict[int, Any] = {}
+    arguments = {id(a) for a in flat}
+    declared: dict[int, str] = {}
+    for value, name in zip(before.inputs, before.input_names, strict=True):
+        if isinstance(value, np.ndarray):
+            stand_in = watch(value, lambda what: recorder.refuse(f"Python reads {what}", location(None)))
+            recorder.add_array(value, stand_in, name)
+            seen_as[id(value)] = stand_in
+            continue
+        if id(value) in declared:
+            recorder.refuse(f"{declared[id(value)]} and {name} are the same Tensor object; pass copies")
+        declared[id(value)] = name
+        if id(value) in arguments:
+            seen_as[id(value)] = value
+        recorder.add_input(value, name)
+    for array in before.arrays.values():
+        recorder.add_guarded_array(array)
+    return seen_as
+
+
+def _judge(
+    function: types.FunctionType,
+    parameters: Parameters,
+    flat: Sequence[Any],
+    before: Snapshot,
+    recorder: Recorder,
+    result: Any,
+) -> Trace | Refusal:
+    """The trace, if nothing speaks against replaying it."""
+    if recorder.refusal is not None:
+        return Refusal(*recorder.refusal)
+    try:
+        after = Snapshot(function, flat, parameters.names)
+    except Unreachable as reason:
+        return Refusal(str(reason), _defined(function))
+    changed = before.changes(after)
+    if changed:
+        path, escaped = changed[0]
+        what = "a Tensor is stored in" if escaped else "the call changes"
+        advice = "return it, or keep it in a Variable"
+        return Refusal(f"{what} {path}; {advice}", _defined(function), lasting=False)
+    return _trace(before, recorder, result, len(flat), _defined(function))
+
+
+def _trace(before: Snapshot, recorder: Recorder, result: Any, nargs: int, where: str) -> Trace | Refusal:
+    leaves, tree = optree.tree_flatten(result, none_is_leaf=True)
+    outputs: list[Value] = []
+    numbers: dict[int, int] = {}
+    described: list[tuple[str, Any]] = []
+    same: dict[int, int] = {}
+    for leaf in leaves:
+        if isinstance(leaf, Tensor):
+            value = recorder.value_of(leaf)
+            if value is None:
+                return Refusal("it returns a Tensor from outside of this call's reach", where)
+            if id(leaf) not in numbers:
+                numbers[id(leaf)] = len(outputs)
+                outputs.append(value)
+                if value in recorder.builder.inputs and leaf in _tensors(before):
+                    same[numbers[id(leaf)]] = recorder.builder.inputs.index(value)
+            described.append(("result", numbers[id(leaf)]))
+        elif isinstance(leaf, _RETURNED):
+            described.append(("value", leaf))
+        else:
+            return Refusal(f"it returns a {type(leaf).__name__}, which a replay cannot make anew", where)
+    effects = []
+    for variable, tensor in recorder.assigned.items():
+        value = recorder.value_of(tensor)
+        assert value is not None, "assign refuses unknown tensors"
+        effects.append((variable.name, value))
+    checks = list(before.checks)
+    for variable, position in recorder.variables.items():
+        checks.append(Check(Behind(weakref.ref(variable)), Attribute("_value"), Input(position)))
+    graph = recorder.builder.finish(outputs, effects)
+    return Trace(
+        program=Program(graph),
+        checks=tuple(checks),
+        paths=tuple(before.paths),
+        nargs=nargs,
+        tree=tree,
+        leaves=tuple(described),
+        variables=tuple((position, weakref.ref(v)) for v, position in recorder.variables.items()),
+        assigned=tuple(weakref.ref(v) for v in recorder.assigned),
+        same_as_input=same,
+        untaped=recorder.untaped,
+    )
+
+
+def _tensors(before: Snapshot) -> list[Any]:
+    return [x for x in before.inputs if isinstance(x, Tensor)]

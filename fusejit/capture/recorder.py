@@ -1,0 +1,148 @@
+"""The recorder: a handler that turns what a call executes into a graph, while it executes eagerly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from .. import dispatch
+from ..autodiff.custom import CustomGradient
+from ..dtypes import TensorType
+from ..ir.builder import Builder, constant
+from ..ir.graph import GUARD, Value
+from ..op import Op
+from ..tensor import Tensor, user_origin, where, wrap
+from ..variable import Variable
+
+
+class Recorder(dispatch.Handler):
+    """Collects ops, guards, reads and assignments of one call.
+
+    `refusal` is the first reason why the recording cannot stand for the call; the call itself goes on,
+    eagerly, as it would have.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.builder = Builder(name)
+        self.refusal: tuple[str, str] | None = None
+        self.untaped: str | None = None
+        self.variables: dict[Variable, int] = {}  # read before any assignment -> plan input
+        self.read_as: dict[Variable, Tensor] = {}
+        self.assigned: dict[Variable, Tensor] = {}
+        self._values: dict[int, Value] = {}
+        self._arrays: dict[int, Value | None] = {}
+        self._kept: list[object] = []  # ids in the tables above stay unique
+
+    # ---- what exists before the call
+
+    def add_input(self, tensor: Tensor, name: str) -> Value:
+        """Declare a Tensor that the caller passes or the function reaches."""
+        value = self.builder.input(tensor.type, _identifier(name))
+        self._bind(tensor, value)
+        return value
+
+    def add_array(self, array: np.ndarray[Any, Any], seen_as: object, name: str) -> None:
+        """Declare an ndarray argument; ops will be given the object `seen_as`."""
+        value = self.builder.input(TensorType(array.dtype, array.shape), _identifier(name))
+        self._arrays[id(seen_as)] = value
+        self._kept.append(seen_as)
+
+    def add_guarded_array(self, array: np.ndarray[Any, Any]) -> None:
+        """Declare an ndarray whose bytes are guarded: where an op reads it, it is a constant."""
+        self._arrays[id(array)] = None
+        self._kept.append(array)
+
+    def value_of(self, tensor: Tensor) -> Value | None:
+        return self._values.get(id(tensor))
+
+    def _bind(self, tensor: Tensor, value: Value) -> None:
+        self._values[id(tensor)] = value
+        self._kept.append(tensor)
+
+    def refuse(self, reason: str, at: str | None = None) -> None:
+        """This call cannot be replayed, because ..."""
+        if self.refusal is None:
+            self.refusal = (reason, at or where(user_origin()) or "?")
+
+    # ---- the handler
+
+    def apply(self, op: Op, inputs: tuple[Tensor, ...], params: Mapping[str, Any]) -> tuple[Tensor, ...]:
+        outputs = self.below.apply(op, inputs, params)
+        if self.refusal is not None:
+            return outputs
+        values = [self._values.get(id(t)) for t in inputs]
+        if None in values:
+            lost = inputs[values.index(None)]
+            self.refuse(f"{op.name} reads a Tensor made at {where(lost._origin)}, outside of this call's reach")
+            return outputs
+        known = [v for v in values if v is not None]
+        if isinstance(op, CustomGradient):
+            # Its results are its first operands; differentiating the recording would lose the rule.
+            self.untaped = "it uses a custom_gradient"
+            made: tuple[Value, ...] = tuple(known[: len(outputs)])
+        elif op.infer([v.type for v in known], params) is None:
+            self.refuse(f"the shape of {op.name}'s result depends on values")
+            return outputs
+        else:
+            types = [t.type for t in outputs]
+            made = self.builder.add(op, known, params, types, where(user_origin()))
+        for tensor, value in zip(outputs, made, strict=True):
+            self._bind(tensor, value)
+        return outputs
+
+    def observe(self, tensor: Tensor, how: str) -> None:
+        self.below.observe(tensor, how)
+        if self.refusal is not None:
+            return
+        value = self._values.get(id(tensor))
+        if value is None:
+            self.refuse("the value of a Tensor from outside of this call's reach reaches Python")
+        elif how == "array":
+            self.refuse("a whole array reaches Python, which cannot be guarded")
+        else:
+            expected = np.ascontiguousarray(tensor._data).tobytes()
+            self.builder.add(GUARD, (value,), {"expected": expected, "how": how}, (), where(user_origin()))
+
+    def made(self, tensor: Tensor, source: object) -> None:
+        self.below.made(tensor, source)
+        if isinstance(source, np.ndarray):
+            if id(source) not in self._arrays:
+                self.refuse("an op is given an ndarray that is made during the call")
+                return
+            value = self._arrays[id(source)]
+        else:
+            value = None
+        self._bind(tensor, constant(np.array(tensor._data)) if value is None else value)
+
+    def read(self, variable: Variable) -> Tensor:
+        tensor = self.below.read(variable)
+        if variable not in self.assigned and variable not in self.variables:
+            self.variables[variable] = len(self.builder.inputs)
+            value = self.builder.input(tensor.type, _identifier(variable.name))
+            self.read_as[variable] = alias(tensor)
+            self._bind(self.read_as[variable], value)
+        return tensor if variable in self.assigned else self.read_as[variable]
+
+    def assign(self, variable: Variable, value: Tensor) -> None:
+        known = self._values.get(id(value))
+        self.below.assign(variable, value)
+        if known is None:
+            self.refuse(f"{variable.name} is assigned a Tensor from outside of this call's reach")
+            return
+        self.assigned[variable] = variable._value  # what later reads return
+        self._bind(variable._value, known)
+
+
+def alias(tensor: Tensor) -> Tensor:
+    """Another Tensor of the same memory. The recorder tells Tensors apart by identity, and one
+    object may be an argument, a second argument and a Variable's value at the same time."""
+    other = wrap(tensor._data)
+    other._tag, other._origin = tensor._tag, tensor._origin
+    return other
+
+
+def _identifier(path: str) -> str:
+    """A path as an IR name: letters, digits, dots and underscores."""
+    return "".join(c if c.isalnum() or c in "._" else "_" for c in path).strip("_") or "x"

@@ -1,0 +1,119 @@
+"""Every setting of fusejit: one frozen record, read once from FUSEJIT_* and replaced as a whole.
+
+    fj.config.default_float = "float64"      # validated; listeners (the plan caches) are told
+    with fj.config.override(verify=True): ...
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+
+from .errors import FuseJitError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The settings in force. Field `verify` is the variable FUSEJIT_VERIFY, and so on."""
+
+    disable: bool = False  # @function is the identity
+    check: bool = False  # every decorated call is compared with eager, op by op
+    verify: bool = False  # the IR is verified after each pass
+    no_reuse: bool = False  # no two temporaries share memory (to bisect a planner bug)
+    debug_nans: bool = False  # the first op that makes a NaN or an infinity raises
+    log: str = ""  # "" or "recompiles": one line on stderr for each recording
+    dump: str = ""  # a directory that receives the text of every stage, or ""
+    cache_dir: str = ""  # where compiled kernels are kept, or "" for the user's cache directory
+    num_threads: int = 0  # 0: as many as the process may use
+    device: str = "/cpu:0"  # where new tensors live
+    default_float: str = "float32"  # dtype of Python floats: float32 or float64
+
+
+_CHOICES = {"log": ("", "recompiles"), "default_float": ("float32", "float64")}
+
+
+def _parse(name: str, text: str, model: object) -> object:
+    if isinstance(model, bool):
+        values = {"1": True, "true": True, "0": False, "false": False, "": False}
+        if text.lower() not in values:
+            raise FuseJitError(f"FUSEJIT_{name.upper()}: expected 0 or 1, got {text!r}")
+        return values[text.lower()]
+    if isinstance(model, int):
+        if not text.isdigit():
+            raise FuseJitError(f"FUSEJIT_{name.upper()}: expected a count, got {text!r}")
+        return int(text)
+    return text
+
+
+def _validate(name: str, value: object) -> object:
+    model = {field.name: field.default for field in fields(Settings)}
+    if name not in model:
+        raise FuseJitError(f"config: no setting {name!r}; there are {', '.join(model)}")
+    if name == "default_float":
+        value = np.dtype(value).name  # type: ignore[call-overload]
+    if type(value) is not type(model[name]):
+        raise FuseJitError(f"config.{name}: expected {type(model[name]).__name__}, got {value!r}")
+    if name in _CHOICES and value not in _CHOICES[name]:
+        choices = " or ".join(repr(choice) for choice in _CHOICES[name])
+        raise FuseJitError(f"config.{name}: expected {choices}, got {value!r}")
+    return value
+
+
+def from_environment(environ: Mapping[str, str]) -> Settings:
+    """The settings that the FUSEJIT_* variables of `environ` ask for."""
+    found: dict[str, Any] = {}
+    for field in fields(Settings):
+        text = environ.get("FUSEJIT_" + field.name.upper())
+        if text is not None:
+            found[field.name] = _validate(field.name, _parse(field.name, text, field.default))
+    return Settings(**found)
+
+
+class Config:
+    """The settings as attributes: reading is plain, assigning validates and tells the listeners."""
+
+    __slots__ = ("_listeners", "settings")
+    settings: Settings
+
+    def __init__(self, settings: Settings) -> None:
+        object.__setattr__(self, "settings", settings)
+        object.__setattr__(self, "_listeners", [])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.settings, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        changed: dict[str, Any] = {name: _validate(name, value)}
+        self._replace(replace(self.settings, **changed))
+
+    def __repr__(self) -> str:
+        return repr(self.settings)
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after each change: what was recorded under other settings must go."""
+        self._listeners.append(listener)
+
+    @contextlib.contextmanager
+    def override(self, **changes: object) -> Iterator[None]:
+        """Other settings inside a `with` block, for the whole process."""
+        before = self.settings
+        checked: dict[str, Any] = {name: _validate(name, value) for name, value in changes.items()}
+        self._replace(replace(before, **checked))
+        try:
+            yield
+        finally:
+            self._replace(before)
+
+    def _replace(self, settings: Settings) -> None:
+        if settings != self.settings:
+            object.__setattr__(self, "settings", settings)
+            for listener in self._listeners:
+                listener()
+
+
+config = Config(from_environment(os.environ))

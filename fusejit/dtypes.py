@@ -1,0 +1,87 @@
+"""Dtypes are NumPy's; here are their short names, the type of a value, and promotion."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .config import config
+from .errors import DTypeError
+from .scalar import BOOL, F64, I64, DType
+
+# float16 and complex are eager-only: no kernel is generated for them, NumPy runs them.
+DTYPES: dict[str, DType] = {
+    name: np.dtype(name)
+    for name in (
+        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
+        "float16 float32 float64 complex64 complex128"
+    ).split()
+}
+COMPILED = frozenset(d for d in DTYPES.values() if d.kind in "biu" or d.name in ("float32", "float64"))
+
+
+def short_name(dtype: DType) -> str:
+    """f32, i64, u8, bool, c64: as types are printed."""
+    return "bool" if dtype == BOOL else f"{dtype.kind}{dtype.itemsize * 8}"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """What is known of a value before it exists."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def nbytes(self) -> int:
+        return self.size * self.dtype.itemsize
+
+    def __str__(self) -> str:
+        return f"{short_name(self.dtype)}[{','.join(map(str, self.shape))}]"
+
+
+def as_dtype(dtype: object) -> DType:
+    """A supported dtype from a dtype, its name, or a Python type; DTypeError otherwise."""
+    if dtype is float:
+        return default_float()
+    try:
+        found = np.dtype(dtype)  # type: ignore[call-overload]
+    except TypeError:
+        found = None
+    if found is None or found.name not in DTYPES or not found.isnative:
+        raise DTypeError(f"no such dtype: {dtype!r}; there are {', '.join(DTYPES)}")
+    return DTYPES[found.name]
+
+
+def default_float() -> DType:
+    """The dtype of Python floats: float32, unless config.default_float says otherwise."""
+    return DTYPES[config.settings.default_float]
+
+
+def dtype_of_python(value: object) -> DType:
+    """The dtype that a Python number has when it stands alone."""
+    if isinstance(value, bool):
+        return BOOL
+    if isinstance(value, int):
+        return I64
+    if isinstance(value, float):
+        return default_float()
+    if isinstance(value, complex):
+        return DTYPES["complex64" if default_float() != F64 else "complex128"]
+    raise DTypeError(f"not a number: {value!r}")
+
+
+def promote(dtypes: Sequence[DType], weak: Iterable[bool | int | float | complex] = ()) -> DType:
+    """NumPy 2's promotion: arrays by dtype; Python numbers only raise the kind, never the width."""
+    numbers = list(weak)
+    if not dtypes:
+        dtypes = [dtype_of_python(number) for number in numbers]
+        numbers = []
+    return as_dtype(np.result_type(*dtypes, *numbers))

@@ -1,0 +1,52 @@
+"""Affine expressions of the indices of a loop: how a view says where its elements come from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Affine:
+    """constant + sum(coefficients[k] * index k), all integers."""
+
+    constant: int
+    coefficients: tuple[int, ...]
+
+    def __add__(self, other: Affine | int) -> Affine:
+        if isinstance(other, int):
+            return Affine(self.constant + other, self.coefficients)
+        pairs = zip(self.coefficients, other.coefficients, strict=True)
+        return Affine(self.constant + other.constant, tuple(a + b for a, b in pairs))
+
+    __radd__ = __add__
+
+    def __mul__(self, factor: int) -> Affine:
+        return Affine(self.constant * factor, tuple(c * factor for c in self.coefficients))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Affine:
+        return self * -1
+
+    def __sub__(self, other: Affine | int) -> Affine:
+        return self + other * -1
+
+    def __rsub__(self, other: int) -> Affine:
+        return -self + other
+
+
+def identity(rank: int) -> tuple[Affine, ...]:
+    """The indices themselves."""
+    return tuple(Affine(0, tuple(int(i == k) for i in range(rank))) for k in range(rank))
+
+
+def zero(rank: int) -> Affine:
+    return Affine(0, (0,) * rank)
+
+
+def linear(place: tuple[Affine, ...], shape: tuple[int, ...], rank: int) -> Affine:
+    """The row-major number of the element at `place` of an array of `shape`."""
+    total = zero(rank)
+    for index, extent in zip(place, shape, strict=True):
+        total = total * extent + index
+    return total

@@ -1,0 +1,1 @@
+"""Target-language text that the code generators stitch in; see README.md."""

@@ -1,0 +1,115 @@
+; What the files beside this one share: the layout of the objects that they read, the records that
+; Python prepares for them, and CPython's and NumPy's C API.
+; Nothing here reads or writes a reference count; Py_IncRef and Py_DecRef accept null.
+
+; ---- objects of CPython and NumPy. abi.py checks these offsets on real objects before first use.
+%object  = type { i64, ptr }                                          ; references, type
+%ndarray = type { i64, ptr, ptr, i32, ptr, ptr, ptr, ptr, i32 }       ; 2 data 3 ndim 4 dims 5 strides 6 base 7 dtype 8 flags
+%dtype   = type { i64, ptr, ptr, i8, i8, i8, i8, i32, i64, i64 }      ; 3 kind 5 byte order 9 item size
+
+; ---- records: rows of 64-bit words, so that Python can write them as arrays of integers
+
+; The array that a place expects. The dtype is usually recognised by its address; two dtype objects
+; that mean the same (an unpickled one, long long beside long) agree in kind, byte order and size.
+%Array = type {
+  ptr,                    ; 0 dtype object
+  ptr,                    ; 1 extents
+  i64,                    ; 2 number of dimensions
+  i64,                    ; 3 bytes of an element
+  i64,                    ; 4 bytes in all
+  i64,                    ; 5 kind of the dtype, a character
+  i64                     ; 6 its byte order, likewise
+}
+
+; A plan. Bindings are what changes from run to run: the inputs, then the outputs.
+%Plan = type {
+  ptr,                    ; 0 its own %Frame
+  i64,                    ; 1 whether that frame is in use
+  i64,                    ; 2 number of inputs
+  i64,                    ; 3 number of bindings
+  ptr,                    ; 4 a %Array for each binding
+  i64,                    ; 5 number of patches
+  ptr,                    ; 6 %Patch
+  i64,                    ; 7 number of steps
+  ptr,                    ; 8 %Step
+  ptr,                    ; 9 Python: () -> tuple, whose first item is the address of another frame
+  ptr,                    ; 10 Python: (step, bytes) -> what `run` returns when a guard stops it
+  ptr                     ; 11 Python: (inputs) -> raises the TypeError that says what is wrong
+}
+
+; The memory of one run: pointers, and behind `owner` the temporaries. A run that finds the plan's own
+; frame in use (a Python step ran the plan again) makes another.
+%Frame = type {
+  ptr,                    ; 0 data of each binding
+  ptr,                    ; 1 for each binding, the object that owns its data (a strong reference) or null
+  ptr,                    ; 2 a cell of 8 bytes for each input: where a Python float is put
+  ptr,                    ; 3 operand pointers of all steps
+  ptr,                    ; 4 the object that owns temporaries and cells (borrowed)
+  i64                     ; 5 after a stop: which step
+}
+
+%Patch = type { i64, i64, i64 }   ; operand number, binding number, byte offset
+
+%Step = type {
+  ptr,                    ; 0 kernel, or null for a Python step
+  ptr,                    ; 1 its meta, or the %Call of a Python step
+  i64,                    ; 2 extent of the outermost axis
+  i64,                    ; 3 number of its first operand
+  i64                     ; 4 number of the step in the plan
+}
+
+%Call = type { ptr, i64, ptr }    ; Python callable, number of operands, a %View for each
+
+%View = type {
+  ptr,                    ; 0 %Array
+  i64,                    ; 1 binding that owns the memory, or -1
+  ptr,                    ; 2 else the object that owns it, or null: the frame
+  i64                     ; 3 flags of the ndarray
+}
+
+; ---- CPython and NumPy
+@PyArray_Type = external global i8
+@PyFloat_Type = external global i8
+@PyLong_Type = external global i8
+@PyUnicode_Type = external global i8
+@PyBytes_Type = external global i8
+@_Py_NoneStruct = external global i8
+@PyExc_AttributeError = external global ptr
+
+declare void @Py_IncRef(ptr)
+declare void @Py_DecRef(ptr)
+declare ptr @PyErr_Occurred()
+declare void @PyErr_Clear()
+declare i32 @PyErr_ExceptionMatches(ptr)
+declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)     ; takes over the dtype
+declare i32 @PyArray_SetBaseObject(ptr, ptr)                                  ; takes over the base
+declare i64 @PyType_GetFlags(ptr)
+declare ptr @PyType_GenericAlloc(ptr, i64)
+declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
+declare ptr @PyObject_GetAttr(ptr, ptr)
+declare i64 @PyObject_Size(ptr)
+declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)
+declare ptr @PyDict_GetItemWithError(ptr, ptr)                                ; borrowed
+declare ptr @PyCell_Get(ptr)
+declare ptr @PyFunction_GetCode(ptr)                                          ; borrowed, as the next three
+declare ptr @PyFunction_GetDefaults(ptr)
+declare ptr @PyFunction_GetKwDefaults(ptr)
+declare ptr @PyFunction_GetClosure(ptr)
+declare ptr @PyWeakref_GetObject(ptr)                                         ; borrowed; None when dead
+declare ptr @PySequence_Tuple(ptr)
+declare ptr @PyTuple_New(i64)
+declare i64 @PyTuple_Size(ptr)
+declare ptr @PyTuple_GetItem(ptr, i64)                                        ; borrowed
+declare i32 @PyTuple_SetItem(ptr, i64, ptr)                                   ; takes over the item
+declare ptr @PyList_New(i64)
+declare ptr @PyList_GetItem(ptr, i64)                                         ; borrowed
+declare i32 @PyList_SetItem(ptr, i64, ptr)                                    ; takes over the item
+declare ptr @PyLong_FromSsize_t(i64)
+declare ptr @PyLong_AsVoidPtr(ptr)
+declare ptr @PyBytes_FromStringAndSize(ptr, i64)
+declare double @PyFloat_AsDouble(ptr)
+
+
+
+; No exceptions cross this code, and LLVM may not put calls of memset or memcmp into it: nothing links them.
+attributes #0 = { nounwind "no-builtins" }

@@ -1,0 +1,212 @@
+; What a check (see checks.ll) can expect of a value; arrays and floats become inputs of the plan here.
+
+; Whether %value (borrowed, null if absent) is what the check expects.
+define internal i1 @expect(ptr %check, ptr %value, ptr %frame) #0 {
+entry:
+  %what.at = getelementptr %Check, ptr %check, i32 0, i32 2
+  %what = load i64, ptr %what.at
+  %expected.at = getelementptr %Check, ptr %check, i32 0, i32 8
+  %expected = load ptr, ptr %expected.at
+  %number.at = getelementptr %Check, ptr %check, i32 0, i32 9
+  %number = load i64, ptr %number.at
+  %absent = icmp eq ptr %value, null
+  br i1 %absent, label %nothing, label %something
+
+nothing:                                          ; absent: not there, or no such attribute; not any other error
+  %wants.nothing = icmp eq i64 %what, 1
+  br i1 %wants.nothing, label %why, label %no
+
+why:
+  %error = call ptr @PyErr_Occurred()
+  %silent = icmp eq ptr %error, null
+  br i1 %silent, label %yes, label %which
+
+which:
+  %attribute.error = load ptr, ptr @PyExc_AttributeError
+  %matches = call i32 @PyErr_ExceptionMatches(ptr %attribute.error)
+  call void @PyErr_Clear()
+  %no.attribute = icmp ne i32 %matches, 0
+  ret i1 %no.attribute
+
+something:
+  switch i64 %what, label %no [ i64 0, label %yes
+                                i64 2, label %same
+                                i64 3, label %referent
+                                i64 4, label %length
+                                i64 5, label %exact.type
+                                i64 6, label %array
+                                i64 7, label %number.cell ]
+
+same:
+  %is.same = call i1 @same(ptr %value, ptr %expected)
+  ret i1 %is.same
+
+referent:                                         ; a dead reference gives None, to which none can refer
+  %target = call ptr @PyWeakref_GetObject(ptr %expected)
+  %is.target = icmp eq ptr %target, %value
+  %lives = icmp ne ptr %target, @_Py_NoneStruct
+  %is.referent = and i1 %is.target, %lives
+  ret i1 %is.referent
+
+length:
+  %size = call i64 @PyObject_Size(ptr %value)
+  %is.long = icmp eq i64 %size, %number
+  ret i1 %is.long
+
+exact.type:
+  %type.at = getelementptr %object, ptr %value, i32 0, i32 1
+  %type = load ptr, ptr %type.at
+  %is.type = icmp eq ptr %type, %expected
+  ret i1 %is.type
+
+array:
+  %is.array = call i1 @expect.array(ptr %check, ptr %value, ptr %frame)
+  ret i1 %is.array
+
+number.cell:
+  %is.float = call i1 @expect.float(ptr %value, i64 %number, ptr %frame)
+  ret i1 %is.float
+
+yes:
+  ret i1 true
+
+no:
+  ret i1 false
+}
+
+; The same object; or an exact float with the same bits, an exact int, str or bytes that is equal.
+define internal i1 @same(ptr %a, ptr %b) #0 {
+entry:
+  %identical = icmp eq ptr %a, %b
+  br i1 %identical, label %yes, label %types
+
+types:
+  %a.type.at = getelementptr %object, ptr %a, i32 0, i32 1
+  %a.type = load ptr, ptr %a.type.at
+  %b.type.at = getelementptr %object, ptr %b, i32 0, i32 1
+  %b.type = load ptr, ptr %b.type.at
+  %same.type = icmp eq ptr %a.type, %b.type
+  br i1 %same.type, label %kinds, label %no
+
+kinds:
+  %float = icmp eq ptr %a.type, @PyFloat_Type
+  br i1 %float, label %floats, label %exact
+
+floats:
+  %a.value = call double @PyFloat_AsDouble(ptr %a)
+  %b.value = call double @PyFloat_AsDouble(ptr %b)
+  %a.bits = bitcast double %a.value to i64
+  %b.bits = bitcast double %b.value to i64
+  %same.bits = icmp eq i64 %a.bits, %b.bits
+  ret i1 %same.bits
+
+exact:                                            ; comparing these runs no Python code
+  %int = icmp eq ptr %a.type, @PyLong_Type
+  %str = icmp eq ptr %a.type, @PyUnicode_Type
+  %bytes = icmp eq ptr %a.type, @PyBytes_Type
+  %int.or.str = or i1 %int, %str
+  %plain = or i1 %int.or.str, %bytes
+  br i1 %plain, label %compare, label %no
+
+compare:
+  %equal = call i32 @PyObject_RichCompareBool(ptr %a, ptr %b, i32 2)
+  %is.equal = icmp eq i32 %equal, 1
+  ret i1 %is.equal
+
+yes:
+  ret i1 true
+
+no:
+  ret i1 false
+}
+
+; A Tensor or ndarray that fits; then it is bound as an input, or its content compared.
+define internal i1 @expect.array(ptr %check, ptr %value, ptr %frame) #0 {
+entry:
+  %class.at = getelementptr %Check, ptr %check, i32 0, i32 8
+  %class = load ptr, ptr %class.at
+  %type.at = getelementptr %object, ptr %value, i32 0, i32 1
+  %type = load ptr, ptr %type.at
+  %exact = icmp eq ptr %type, %class
+  br i1 %exact, label %find, label %no
+
+find:
+  %offset.at = getelementptr %Check, ptr %check, i32 0, i32 10
+  %offset = load i64, ptr %offset.at
+  %direct = icmp eq i64 %offset, 0
+  br i1 %direct, label %look, label %inside
+
+inside:
+  %slot = getelementptr i8, ptr %value, i64 %offset
+  %content = load ptr, ptr %slot
+  %empty = icmp eq ptr %content, null
+  br i1 %empty, label %no, label %look
+
+look:
+  %array = phi ptr [ %value, %find ], [ %content, %inside ]
+  %spec.at = getelementptr %Check, ptr %check, i32 0, i32 11
+  %spec = load ptr, ptr %spec.at
+  %fits = call i1 @array.fits(ptr %array, ptr %spec)
+  br i1 %fits, label %use, label %no
+
+use:
+  %data = call ptr @array.data(ptr %array)
+  %bytes.at = getelementptr %Check, ptr %check, i32 0, i32 12
+  %bytes = load ptr, ptr %bytes.at
+  %by.reference = icmp eq ptr %bytes, null
+  br i1 %by.reference, label %input, label %compare
+
+compare:
+  %size.at = getelementptr %Array, ptr %spec, i32 0, i32 4
+  %size = load i64, ptr %size.at
+  %equal = call i1 @bytes.equal(ptr %data, ptr %bytes, i64 %size)
+  ret i1 %equal
+
+input:
+  %only.checking = icmp eq ptr %frame, null
+  br i1 %only.checking, label %yes, label %bind.it
+
+bind.it:
+  %number.at = getelementptr %Check, ptr %check, i32 0, i32 9
+  %number = load i64, ptr %number.at
+  call void @Py_IncRef(ptr %array)
+  call void @bind(ptr %frame, i64 %number, ptr %array, ptr %data)
+  br label %yes
+
+yes:
+  ret i1 true
+
+no:
+  ret i1 false
+}
+
+; An exact float; its value goes into the cell of its input.
+define internal i1 @expect.float(ptr %value, i64 %input, ptr %frame) #0 {
+entry:
+  %type.at = getelementptr %object, ptr %value, i32 0, i32 1
+  %type = load ptr, ptr %type.at
+  %exact = icmp eq ptr %type, @PyFloat_Type
+  br i1 %exact, label %look, label %no
+
+look:
+  %only.checking = icmp eq ptr %frame, null
+  br i1 %only.checking, label %yes, label %store.it
+
+store.it:
+  %number = call double @PyFloat_AsDouble(ptr %value)
+  %cells.at = getelementptr %Frame, ptr %frame, i32 0, i32 2
+  %cells = load ptr, ptr %cells.at
+  %cell = getelementptr double, ptr %cells, i64 %input
+  store double %number, ptr %cell
+  %owner.at = getelementptr %Frame, ptr %frame, i32 0, i32 4
+  %owner = load ptr, ptr %owner.at
+  call void @Py_IncRef(ptr %owner)
+  call void @bind(ptr %frame, i64 %input, ptr %owner, ptr %cell)
+  br label %yes
+
+yes:
+  ret i1 true
+
+no:
+  ret i1 false
+}

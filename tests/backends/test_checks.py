@@ -1,0 +1,347 @@
+"""Every kind of check that the native entry makes, when it holds and when it does not."""
+
+from __future__ import annotations
+
+import enum
+import gc
+import types
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fusejit.backends.llvm.callable import convention
+from fusejit.backends.llvm.checks import (
+    Absent,
+    Anything,
+    Arg,
+    ArrayInput,
+    Attribute,
+    Behind,
+    Bytes,
+    Check,
+    Content,
+    Exactly,
+    Expect,
+    Field,
+    FloatInput,
+    Input,
+    Item,
+    Itself,
+    Kept,
+    Key,
+    Length,
+    Of,
+    Referent,
+    Same,
+    Source,
+    Take,
+)
+from fusejit.scalar import F32, F64
+from tests.backends.functions import (
+    ACTIVE,
+    BOTH,
+    Node,
+    Tensor,
+    X,
+    Y,
+    entry,
+    function,
+    is_slow,
+    tensor,
+)
+from tests.backends.plans import Array, Writer, add_plan, f32
+
+
+def holds(source: Source, take: Take = Itself(), expect: Expect = Anything(), *args: Any) -> bool:  # noqa: B008
+    """Whether one check lets a call through; `first_miss` must agree."""
+    one = entry([Check(source, take, expect)], Writer().load(), len(args), "tuple")
+    result = not is_slow(function(one), *args)
+    assert one.first_miss(*args) == (-1 if result else 0)
+    return result
+
+
+@pytest.mark.parametrize(
+    ("expected", "same", "different"),
+    [
+        (None, None, 0),
+        (True, True, 1),
+        (1, 1, True),
+        (10**30, 10**30 + 0, 10**30 + 1),
+        (-5, int("-5"), -6),
+        (1, 1, 1.0),
+        (1.5, float("1.5"), 1.25),
+        (0.0, 0.0, -0.0),
+        (float("nan"), float("nan"), 0.0),
+        (1.0, 1.0, np.float64(1.0)),
+        ("abcd" * 50, "".join(["abcd"] * 50), "abce" * 50),
+        (b"abcd" * 50, b"".join([b"abcd"] * 50), b""),
+        (print, print, len),
+        (F32, F32, F64),
+    ],
+)
+def test_same(expected: Any, same: Any, different: Any) -> None:
+    assert holds(Arg(0), Itself(), Same(expected), same)
+    assert not holds(Arg(0), Itself(), Same(expected), different)
+
+
+def test_same_runs_no_user_code() -> None:
+    class Odd(int):
+        def __eq__(self, other: object) -> bool:
+            raise AssertionError
+
+        __hash__ = int.__hash__
+
+    class Level(enum.Enum):
+        LOW = 1
+
+    assert not holds(Arg(0), Itself(), Same(3), Odd(3))
+    assert not holds(Arg(0), Itself(), Same([1]), [1])
+    assert holds(Arg(0), Itself(), Same(Level.LOW), Level.LOW)
+
+
+def test_dicts() -> None:
+    world: dict[Any, Any] = {"a": 1, 2: "b"}
+    a = (Kept(world), Key("a"))
+    assert holds(*a, Same(1)) and not holds(*a, Same(2)) and not holds(*a, Absent())
+    assert holds(Kept(world), Key(2), Same("b")) and holds(Kept(world), Key("z"), Absent())
+    assert not holds(Kept(world), Key("z"), Anything()) and holds(Kept(world), Itself(), Length(2))
+    check = entry([Check(*a, Same(1))], Writer().load(), 0, "tuple")
+    f = function(check)
+    assert not is_slow(f)
+    world["a"] = 5
+    assert is_slow(f) and check.first_miss() == 0
+    world["a"] = 1
+    assert not is_slow(f)
+    del world["a"]
+    assert is_slow(f)
+
+
+def test_a_key_that_cannot_be_looked_up() -> None:
+    assert not holds(Kept({}), Key([]), Absent()) and not holds(Kept([]), Key("a"), Absent())
+
+
+def test_cells() -> None:
+    def cell_of(value: Any) -> Any:
+        return (lambda: value).__closure__[0]  # type: ignore[index]
+
+    cell = cell_of(1)
+    assert holds(Kept(cell), Content(), Same(1)) and not holds(Kept(cell), Content(), Same(2))
+    assert holds(Kept(types.CellType()), Content(), Absent())
+    assert not holds(Kept(cell), Content(), Absent())
+    assert not holds(Kept(3), Content(), Anything()) and not holds(Kept(3), Content(), Absent())
+
+
+def test_attributes() -> None:
+    node = Node(w=1)
+    assert holds(Kept(node), Attribute("w"), Same(1))
+    assert not holds(Kept(node), Attribute("w"), Same(2))
+    assert holds(Kept(node), Attribute("z"), Absent())
+    assert not holds(Kept(node), Attribute("w"), Absent())
+
+    class Bad:
+        @property
+        def raises(self) -> int:
+            raise ValueError
+
+        @property
+        def absent(self) -> int:
+            raise AttributeError
+
+    assert not holds(Kept(Bad()), Attribute("raises"), Anything())
+    assert not holds(Kept(Bad()), Attribute("raises"), Absent())
+    assert holds(Kept(Bad()), Attribute("absent"), Absent())
+    assert holds(Arg(0), Attribute("w"), Same(1), node)
+
+
+def test_items_and_lengths() -> None:
+    class Pair(tuple[int, ...]):
+        pass
+
+    for sequence in ([1, 2], (1, 2), Pair((1, 2))):
+        assert holds(Kept(sequence), Item(1), Same(2)) and not holds(
+            Kept(sequence), Item(1), Same(1)
+        )
+        assert not holds(Kept(sequence), Item(2), Anything())
+        assert not holds(Kept(sequence), Item(2), Absent())
+        assert holds(Kept(sequence), Itself(), Length(2))
+        assert not holds(Kept(sequence), Itself(), Length(3))
+    assert not holds(Kept({0: 1}), Item(0)) and not holds(Kept(5), Itself(), Length(0))
+
+
+def test_functions() -> None:
+    def make(n: int) -> Any:
+        def inner(a: int, b: int = 1, *, c: int = 2) -> int:
+            return n
+
+        return inner
+
+    f = make(1)
+    fields: list[tuple[Any, str]] = [
+        ("code", "__code__"),
+        ("defaults", "__defaults__"),
+        ("kwdefaults", "__kwdefaults__"),
+        ("closure", "__closure__"),
+    ]
+    for field, name in fields:
+        value = getattr(f, name)
+        assert holds(Kept(f), Field(field), Same(value))
+        assert not holds(Kept(f), Field(field), Same(None)) and not holds(
+            Kept(f), Field(field), Absent()
+        )
+        assert not holds(Kept(print), Field(field)) and not holds(
+            Kept(print), Field(field), Absent()
+        )
+    assert not holds(Kept(make(2)), Field("closure"), Same(f.__closure__))
+
+    def bare() -> None: ...
+
+    assert all(holds(Kept(bare), Field(field), Absent()) for field, _ in fields[1:])
+
+
+def test_types_and_weak_references() -> None:
+    node = Node(w=1)
+    ref = weakref.ref(node)
+    assert holds(Arg(0), Itself(), Exactly(int), 3) and not holds(
+        Arg(0), Itself(), Exactly(int), True
+    )
+    assert holds(Arg(0), Itself(), Referent(ref), node)
+    assert not holds(Arg(0), Itself(), Referent(ref), Node())
+    assert holds(Behind(ref), Attribute("w"), Same(1)) and holds(
+        Behind(ref), Itself(), Exactly(Node)
+    )
+    check = entry([Check(Behind(ref), Attribute("w"), Same(1))], Writer().load(), 0, "tuple")
+    del node
+    assert ref() is None and check.first_miss() == 0
+    assert not holds(Arg(0), Itself(), Referent(ref), None)
+    assert not holds(Behind(ref))
+
+
+def test_bytes() -> None:
+    array = f32([1, 2, 3])
+    expect = Bytes(array)
+    check = entry([Check(Arg(0), expect=expect)], Writer().load(), 1, "tuple")
+    assert check.first_miss(array) == -1 and check.first_miss(array.copy()) == -1
+    assert check.first_miss(array[:2]) == 0 and check.first_miss(array.astype(np.float64)) == 0
+    assert check.first_miss(tensor(array)) == 0 and check.first_miss(3) == 0
+    array[1] = 5
+    assert check.first_miss(array) == 0
+    assert holds(Arg(0), Itself(), Bytes(np.empty(0)), np.empty(0))
+
+
+def test_array_inputs() -> None:
+    w = Writer()
+    w.loop(lambda a, b: a + b, w.input(4), w.input(4), w.output(4))
+    checks = [Check(Arg(0), expect=ArrayInput(1)), Check(Arg(1), expect=Input(0))]
+    f = function(entry(checks, w.load()))
+    assert f(X, tensor(Y))._data.tolist() == [1, 3, 5, 7]
+    assert is_slow(f, tensor(X), tensor(Y)) and is_slow(f, X.astype(np.float64), tensor(Y))
+    assert is_slow(f, np.ma.masked_array(X), tensor(Y)) and is_slow(f, X[::-1], tensor(Y))
+
+
+def test_float_inputs() -> None:
+    w = Writer()
+    x, scale, t, out = w.input(4), w.input(dtype=F64), w.temporary(dtype=F64), w.output(dtype=F64)
+    w.python(lambda x, scale, t: np.multiply(x[3], scale, out=t), x, scale, t)
+    w.loop(lambda a, b: a + b, scale, t, out)
+    checks = [Check(Arg(0), expect=Input(0)), Check(Arg(1), expect=FloatInput(1))]
+    one = entry(checks, w.load())
+    f, given = function(one), tensor(X)
+    for number in (0.5, 2.5, -0.0, float("inf")):
+        assert f(given, number)._data == 4 * number
+    assert np.isnan(f(given, float("nan"))._data)
+    for other in (1, True, np.float64(1), "1"):
+        assert is_slow(f, given, other) and one.first_miss(given, other) == 1
+    with pytest.raises(ValueError, match="no float64"):
+        entry([Check(Arg(0), expect=FloatInput(0)), BOTH[1]], add_plan())
+
+
+def test_inputs_found_through_the_world() -> None:
+    class Model:
+        def __init__(self) -> None:
+            self.layers = [Node(w=tensor(X)), Node(w=tensor(Y))]
+
+    model = Model()
+    checks = [
+        Check(Behind(weakref.ref(model)), Attribute("layers"), Length(2)),
+        Check(Of(0), Item(0)),
+        Check(Of(1), Attribute("w"), Input(0)),
+        Check(Of(0), Item(1)),
+        Check(Of(3), Attribute("w"), Input(1)),
+        Check(Of(2), Attribute("_tag"), Same(None)),
+    ]
+    one = entry(checks, add_plan(), 0)
+    f = function(one)
+    assert f()._data.tolist() == [1, 3, 5, 7] and one.first_miss() == -1
+    model.layers[1].w = tensor(Y * 10)
+    assert f()._data.tolist() == [10, 21, 32, 43]
+    model.layers[1].w = tensor(Y[:2])
+    assert is_slow(f) and one.first_miss() == 4
+    del model.layers[0].w
+    assert is_slow(f) and one.first_miss() == 2
+    model.layers.pop()
+    assert is_slow(f) and one.first_miss() == 0
+    del model
+    assert is_slow(f) and one.first_miss() == 0
+
+
+def test_an_input_lives_while_the_plan_runs() -> None:
+    world = {"w": tensor(np.arange(1000))}
+
+    def drop(x: Array) -> None:
+        world.clear()
+        gc.collect()
+
+    w = Writer()
+    x = w.input(1000)
+    w.python(drop, x)
+    w.loop(lambda a: a, x, w.output(1000))
+    f = function(entry([Check(Kept(world), Key("w"), Input(0))], w.load(), 0))
+    assert f()._data[999] == 999 and is_slow(f)
+
+
+def test_a_check_may_run_user_code_that_calls_back() -> None:
+    class Model:
+        @property
+        def w(self) -> Tensor:
+            if not inside:
+                inside.append(1)
+                assert is_slow(f, self)
+                inside.clear()
+            return tensor(X)
+
+    inside: list[int] = []
+    checks = [
+        Check(Arg(0), Attribute("w"), Input(0)),
+        Check(Arg(0), Attribute("w"), Input(1)),
+    ]
+    f = function(entry(checks, add_plan(), 1))
+    model = Model()
+    f.slow_calls.clear()
+    assert f(model)._data.tolist() == [0, 2, 4, 6]
+
+
+def test_checks_must_bind_every_input_once() -> None:
+    with pytest.raises(ValueError, match=r"bind inputs \[0\], the plan has 2"):
+        entry(BOTH[:1], add_plan())
+    with pytest.raises(ValueError, match=r"bind inputs \[0, 0, 1\]"):
+        entry((*BOTH, BOTH[0]), add_plan())
+    with pytest.raises(ValueError, match="check 0 is not an earlier one"):
+        entry([Check(Of(0))], Writer().load(), 0, "tuple")
+
+
+def test_first_miss_counts_checks() -> None:
+    one = entry((*BOTH, Check(Kept({}), Key("a"))), add_plan())
+    x, y = tensor(X), tensor(Y)
+    assert one.first_miss(x, y) == 2 and one.first_miss(x, 1) == 1 and one.first_miss(1, y) == 0
+    assert one.first_miss(x) == 1 and one.first_miss() == 0
+
+
+def test_a_class_without_such_slots_is_refused() -> None:
+    with pytest.raises(TypeError, match="no slot"):
+        convention(
+            type("Plain", (), {"_data": property(None, lambda self, value: None)}),
+            ACTIVE,
+            blanks=(),
+        )
