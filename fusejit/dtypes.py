@@ -78,10 +78,13 @@ def dtype_of_python(value: object) -> DType:
     raise DTypeError(f"not a number: {value!r}")
 
 
+def _kind_rank(dtype: DType) -> int:
+    return "bifc".index(dtype.kind)
+
+
 def promote(dtypes: Sequence[DType], weak: Iterable[bool | int | float | complex] = ()) -> DType:
     """NumPy 2's promotion: arrays by dtype; Python numbers only raise the kind, never the width."""
     numbers = list(weak)
-    if not dtypes:
-        dtypes = [dtype_of_python(number) for number in numbers]
-        numbers = []
+    if not dtypes:  # numbers alone: the default dtype of the highest kind among them
+        return max((dtype_of_python(number) for number in numbers), key=_kind_rank)
     return as_dtype(np.result_type(*dtypes, *numbers))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class Operators:
         setattr(cls, name, function)
 
     if TYPE_CHECKING:  # for type checkers only: the operators are installed, not written here
+
+        stacked: Callable[[Sequence[Any]], Tensor]
 
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, key: Any) -> Tensor: ...
@@ -50,6 +52,13 @@ class Operators:
 
 ArrayLike: TypeAlias = "Operators | np.ndarray[Any, Any] | np.generic | complex | Sequence[Any]"
 """What array arguments may be: `complex` stands for every Python number."""
+
+
+def is_number(value: object) -> TypeGuard[bool | int | float | complex]:
+    """Whether `value` is a Python number, weak in promotion; NumPy's scalars are arrays instead."""
+    if type(value) in NUMBERS:
+        return True
+    return isinstance(value, NUMBERS) and not isinstance(value, np.generic)
 
 
 def is_operand(value: object) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .op import OPS, Contraction, DTypeRule, Elementwise, Op, Opaque
+from .op import OPS, Contraction, DTypeRule, Elementwise, Op, Opaque, Source
 
 HEADER = ("op", "kind", "dtypes", "fusible", "differentiable", "CPU")
 _KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
@@ -32,7 +32,7 @@ def markdown() -> str:
 def _dtypes(op: Op) -> str:
     rule = getattr(op, "dtype", None)
     if not isinstance(rule, DTypeRule):
-        return "any"
+        return {Opaque: "as NumPy", Source: "int64"}.get(type(op), "any")
     if rule.operand is not None:
         return f"any, as {rule.operand.name}"
     taken = ", ".join(_KINDS[kind] for kind in rule.kinds)

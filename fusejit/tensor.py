@@ -20,9 +20,9 @@ from . import dispatch
 from .dtypes import TensorType, as_dtype, dtype_of_python, promote
 from .errors import DTypeError, FuseJitError, ShapeError, describe_operands
 from .op import Array, Contraction, Elementwise, Op, View
-from .operators import NUMBERS
 from .operators import Operators as Operators
 from .operators import binary_operator as binary_operator
+from .operators import is_number
 from .operators import is_operand as is_operand
 from .scalar import DType
 
@@ -221,13 +221,26 @@ def as_operand(value: Any, dtype: DType | None = None) -> Tensor:
         return value.read()  # type: ignore[no-any-return]
     if isinstance(value, np.ndarray):
         tensor = wrap(value.view(np.ndarray))
-    elif isinstance(value, NUMBERS):
+    elif isinstance(value, (list, tuple)) and _holds_tensors(value):
+        stacked: Tensor = Operators.stacked(value)
+        return stacked
+    elif is_number(value):
         tensor = wrap(np.asarray(value, dtype or dtype_of_python(value)))
     else:
         tensor = wrap(_array_of(value, dtype))
     as_dtype(tensor._data.dtype)  # refuses object, str, datetime64 and the like
     dispatch.top().made(tensor, value)
     return tensor
+
+
+def _holds_tensors(nested: list[Any] | tuple[Any, ...]) -> bool:
+    """Whether a Tensor or Variable is among the items, at any depth."""
+    kinds = set(map(type, nested))
+    if any(issubclass(kind, Operators) for kind in kinds):
+        return True
+    return not kinds.isdisjoint((list, tuple)) and any(
+        _holds_tensors(item) for item in nested if isinstance(item, (list, tuple))
+    )
 
 
 def _array_of(value: Any, dtype: DType | None) -> Array:
@@ -352,15 +365,15 @@ def convert(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
 
 def _promoted(op: Elementwise, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
     fixed = op.dtype.leading
-    strong = [v if isinstance(v, NUMBERS) else as_operand(v) for v in operands]
+    strong = [v if is_number(v) else as_operand(v) for v in operands]
     dtypes = [v.dtype for v in strong[len(fixed) :] if type(v) is Tensor]
     weak = [v for v in strong[len(fixed) :] if type(v) is not Tensor]
-    try:
-        common = op.dtype.common(op.name, promote(dtypes, weak))
-    except OverflowError:
-        raise DTypeError(f"{op.name}: {weak[0]} does not fit {dtypes[0].name}") from None
+    common = op.dtype.common(op.name, promote(dtypes, weak))
     wanted = [*fixed, *[common] * (len(operands) - len(fixed))]
-    return tuple(_cast(v, dtype) for v, dtype in zip(strong, wanted, strict=True))
+    try:
+        return tuple(_cast(v, dtype) for v, dtype in zip(strong, wanted, strict=True))
+    except OverflowError:
+        raise DTypeError(f"{op.name}: {weak[0]} does not fit {common.name}.") from None
 
 
 def _cast(value: Any, dtype: DType) -> Tensor:

@@ -27,9 +27,9 @@ assert [name for name in found if name != "__pycache__"] == {kernels!r}
 def gates(a, b, c, d):
     return fj.nn.sigmoid(a * b + c) * fj.tanh(d)
 
-x = fj.asarray([0.5, -1.0, 2.0])
-expected = gates.eager(x, x, x, x).tolist()
-assert gates(x, x, x, x).tolist() == gates(x, x, x, x).tolist() == expected
+operands = [fj.asarray([0.5, -1.0, 2.0]) + float(i) for i in range(4)]
+expected = gates.eager(*operands).tolist()
+assert gates(*operands).tolist() == gates(*operands).tolist() == expected
 print("replayed after", gates.num_traces, "recording")
 """
 

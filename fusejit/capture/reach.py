@@ -221,14 +221,14 @@ class Snapshot:
         for name, value in fields.items():
             expect: Expect = Absent() if value is None else Same(value)
             self._check(f"{path}.__{name}__", here, Field(name), expect, name, id(value))  # type: ignore[arg-type]
+        code = function.__code__
+        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
+            self._cell(cell, f"{path}.{name}")
         if is_opaque_function(function):
             return
-        code = function.__code__
         self.codes.update(nested_code(code))
         names = names_of(code)
         self._extend(names)
-        for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
-            self._cell(cell, f"{path}.{name}")
         for values, label in ((function.__defaults__, "default"), (function.__kwdefaults__, "kwdefault")):
             if values is not None:
                 self._walk(values, f"{label}s of {path}", Kept(values), Itself())

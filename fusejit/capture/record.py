@@ -19,7 +19,7 @@ from ..backends.llvm.checks import Attribute, Behind, Check, Input
 from ..ir.graph import Value
 from ..tensor import Tensor
 from .parameters import Parameters
-from .purity import location, watching
+from .purity import watching
 from .reach import Snapshot, Unreachable
 from .recorder import Recorder
 from .trace import Program, Trace
@@ -76,7 +76,7 @@ def _declare(before: Snapshot, recorder: Recorder, flat: Sequence[Any]) -> dict[
     declared: dict[int, str] = {}
     for value, name in zip(before.inputs, before.input_names, strict=True):
         if isinstance(value, np.ndarray):
-            stand_in = watch(value, lambda what: recorder.refuse(f"Python reads {what}", location(None)))
+            stand_in = watch(value, lambda what: recorder.refuse(f"Python reads {what}"))
             recorder.add_array(value, stand_in, name)
             seen_as[id(value)] = stand_in
             continue

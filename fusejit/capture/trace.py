@@ -135,7 +135,7 @@ class Trace:
         plain = self.native_result and not self.assigned and flat == outputs == list(range(len(self.leaves)))
         count = len(self.program.plan.outputs)
         if plain and count == len(flat):
-            if self.tree == optree.tree_structure(0):
+            if self.tree == optree.tree_structure(0, none_is_leaf=True):
                 return "one"
             if self.tree == optree.tree_structure(tuple(range(count)), none_is_leaf=True) and count:
                 return "tuple"

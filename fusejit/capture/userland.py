@@ -52,15 +52,20 @@ def is_library_file(filename: str) -> bool:
 
 
 def is_user_frame(frame: types.FrameType | None) -> bool:
-    """User code: neither the core nor library code that the core called."""
+    """User code: neither the core, nor library code that the core called, nor what an import runs
+    (imports happen once, so a replay need not repeat them)."""
+    user = False
     while frame is not None:
         filename = frame.f_code.co_filename
+        if filename.startswith("<frozen importlib"):
+            return False
         if filename.startswith("<"):  # generated, as by dataclasses: it belongs to its module
             filename = frame.f_globals.get("__file__") or filename
+        if str(frame.f_globals.get("__name__")).startswith("namedtuple_"):
+            filename = os.__file__  # namedtuple gives what it generates a namespace of its own
         if is_core_file(filename):
-            return False
-        if not is_library_file(filename):
-            return True
+            return user
+        user = user or not is_library_file(filename)
         frame = frame.f_back
     return True
 

@@ -56,9 +56,9 @@ def speed(model: CharLSTM, step: fj.Function, lanes: int, length: int) -> None:
     for name, result in rows:
         kernels = f"{result.kernels_before} -> {result.kernels_after}"
         print(
-            f"{name:15}{_time(result.eager_seconds):>11}{_time(result.fused_seconds):>11}"
-            f"{result.eager_seconds / result.fused_seconds:>7.1f}x{kernels:>16}"
-            f"{_time(result.compile_seconds):>11}"
+            f"{name:15}{_time(result.eager):>11}{_time(result.fused):>11}"
+            f"{result.eager / result.fused:>7.1f}x{kernels:>16}"
+            f"{_time(result.compile):>11}"
         )
 
 

@@ -24,8 +24,8 @@ class NotAffine(Exception):
     """A view whose elements cannot be found by strides; str() is the reason."""
 
 
-def through(node: Node, place: Place, operand_is_leaf: bool) -> Place | Affine:
-    """Where a view's operand is read if its result is read at `place`.
+def through(node: Node, place: Place, operand_is_leaf: bool, rank: int) -> Place | Affine:
+    """Where a view's operand is read if its result is read at `place`, in a loop of `rank` indices.
 
     A leaf under a reshape is addressed by the linear number of its element, which always exists.
     """
@@ -36,7 +36,6 @@ def through(node: Node, place: Place, operand_is_leaf: bool) -> Place | Affine:
         found = op.index(place, shape, **node.params)
         return tuple(found)
     result = node.outputs[0].type.shape
-    rank = len(place[0].coefficients) if place else 0
     if operand_is_leaf:
         return linear(place, result, rank)
     return _unreshape(place, result, shape, rank)
@@ -67,11 +66,13 @@ def align(place: Place, shape: Shape) -> Place:
     return tuple(p * 0 if n == 1 else p for p, n in zip(kept, shape, strict=True))
 
 
-def operand_places(node: Node, place: Place, is_leaf: Callable[[Value], bool]) -> list[tuple[Value, Place | Affine]]:
+def operand_places(
+    node: Node, place: Place, is_leaf: Callable[[Value], bool], rank: int
+) -> list[tuple[Value, Place | Affine]]:
     """What `node` (a view or an elementwise op) reads to give its result at `place`."""
     if isinstance(node.op, View):
         (operand,) = node.inputs
-        return [(operand, through(node, place, is_leaf(operand)))]
+        return [(operand, through(node, place, is_leaf(operand), rank))]
     return [(v, align(place, v.type.shape)) for v in node.inputs]
 
 
@@ -107,7 +108,7 @@ class Expansion:
                 self._known[key] = self._leaf(*key)
                 continue
             assert isinstance(key[1], tuple), "only leaves are addressed linearly"
-            operands = operand_places(node, key[1], self.is_leaf)
+            operands = operand_places(node, key[1], self.is_leaf, len(self.shape))
             missing = [operand for operand in operands if operand not in self._known]
             if missing:
                 stack.extend(missing)

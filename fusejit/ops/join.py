@@ -11,8 +11,8 @@ import numpy as np
 from ..dtypes import promote
 from ..errors import ShapeError
 from ..op import assembly
-from ..operators import NUMBERS, ArrayLike
-from ..tensor import Tensor, asarray
+from ..operators import ArrayLike, is_number
+from ..tensor import Operators, Tensor, asarray
 from .cast import astype
 from .shape import (
     Shape,
@@ -59,11 +59,11 @@ concat_ = assembly(
 
 def _promoted(name: str, arrays: Sequence[ArrayLike]) -> list[Tensor]:
     """The operands as Tensors of one dtype; Python numbers are weak, as everywhere."""
-    numbers = [v for v in arrays if isinstance(v, NUMBERS)]
+    numbers = [v for v in arrays if is_number(v)]
     tensors = [asarray(v) for v in arrays]
     if not tensors:
         raise ShapeError(f"{name}: expected at least one array.")
-    strong = [t.dtype for t, v in zip(tensors, arrays, strict=True) if not isinstance(v, NUMBERS)]
+    strong = [t.dtype for t, v in zip(tensors, arrays, strict=True) if not is_number(v)]
     dtype = promote(strong, numbers)
     return [astype(t, dtype) for t in tensors]
 
@@ -189,3 +189,7 @@ def pad(
         parts = [sides[0], x, sides[1]]
         x = concat([part for part in parts if part.shape[axis]] or [x], axis=axis)
     return x
+
+
+# Nested lists that hold Tensors: what conversion, which lies below the ops, makes of them.
+Operators.install("stacked", staticmethod(stack))

@@ -98,6 +98,7 @@ logaddexp = elementwise(
     vjp=lambda g, a, b: (g * sigmoid(a - b), g * sigmoid(b - a)),
     dtype=REAL_FLOATING,
     exact=False,
+    domain=(0.0, 4.0),
     doc="log(exp(a) + exp(b)), without overflow.",
 )
 

@@ -9,7 +9,7 @@ import numpy as np
 from ..dtypes import DTYPES, as_dtype, promote
 from ..errors import DTypeError
 from ..op import broadcast_shapes as common_shape
-from ..operators import NUMBERS, ArrayLike
+from ..operators import ArrayLike, is_number
 from ..scalar import DType
 from ..tensor import asarray
 
@@ -44,8 +44,8 @@ def result_type(*arrays_and_dtypes: Any) -> DType:
         >>> fj.result_type(fj.int8, fj.float32, 1)
         dtype('float32')
     """
-    weak = [value for value in arrays_and_dtypes if isinstance(value, NUMBERS)]
-    strong = [_dtype_of(value) for value in arrays_and_dtypes if not isinstance(value, NUMBERS)]
+    weak = [value for value in arrays_and_dtypes if is_number(value)]
+    strong = [_dtype_of(value) for value in arrays_and_dtypes if not is_number(value)]
     return promote(strong, weak)
 
 

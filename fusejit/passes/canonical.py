@@ -90,18 +90,18 @@ def blas_strides(
     None if the views are not affine, or neither matrix axis has stride 1, or rows overlap: then the
     operand is copied, which costs one pass over it against K passes of arithmetic.
     """
-    base, place = operand, identity(len(operand.type.shape))
-    address: Place | Affine = place
+    rank = len(operand.type.shape)
+    base = operand
+    address: Place | Affine = identity(rank)
     while (node := view_producer(base)) is not None:
         if not isinstance(address, tuple):
             return None
         (inner,) = node.inputs
         try:
-            address = through(node, address, view_producer(inner) is None)
+            address = through(node, address, view_producer(inner) is None, rank)
         except NotAffine:
             return None
         base = inner
-    rank = len(operand.type.shape)
     flat = address if isinstance(address, Affine) else linear(address, base.type.shape, rank)
     rows, columns = operand.type.shape[-2:]
     row, column = (c if n != 1 else 0 for c, n in zip(flat.coefficients[-2:], (rows, columns), strict=True))

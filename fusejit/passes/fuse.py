@@ -112,7 +112,8 @@ class _Fuser:
         if node.outputs[0] not in self.stored and node.outputs[0] not in self.uses:
             return
         try:
-            through(node, identity(len(node.outputs[0].type.shape)), False)
+            rank = len(node.outputs[0].type.shape)
+            through(node, identity(rank), False, rank)
         except NotAffine:
             if not self._is_leaf(operand):
                 self.stored.add(operand)
@@ -218,6 +219,7 @@ class _Fuser:
         cost = self._cost(node)
         if number is not None:
             kernel = self.kernels[number]
+            operands = {v for v in operands if v in self.stored or self.home.get(v, -1) != number}
             refusals = [r for r in (self.why_not(node, leaf, at_place, number) for leaf, at_place in self._leaves(node)) if r]
             full = len(kernel.operands | operands) > MAX_OPERANDS or kernel.instructions + cost > MAX_INSTRUCTIONS
             if not refusals and not full:
@@ -280,7 +282,8 @@ class _Fuser:
         return list(found.items())
 
     def _operands(self, node: Node) -> Iterator[Value]:
-        yield from (leaf for leaf, _ in self._leaves(node))
+        # Constants are not counted: nearly all are scalars, loaded once for the whole loop.
+        yield from (leaf for leaf, _ in self._leaves(node) if not isinstance(leaf, Constant))
         yield from (v for v in node.outputs if v in self.stored)
 
     def _cost(self, node: Node) -> int:
