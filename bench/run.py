@@ -2,6 +2,7 @@
 
 Every peer lives in its own process and prepares the same case; then they take turns, round after
 round, so that whatever else the machine does meets all of them. A row is the median of the rounds.
+BLAS with several threads waits for all of them, so on a busy machine only --one-core is fair.
 
     python bench/run.py [--peers jax,torch,torch-compile] [--one-core] [--only lstm] [--quick]
 """

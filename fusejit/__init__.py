@@ -64,6 +64,7 @@ from .ops.choose import where as where
 from .ops.closeness import allclose as allclose
 from .ops.closeness import array_equal as array_equal
 from .ops.closeness import isclose as isclose
+from .ops.closeness import isin as isin
 from .ops.compare import equal as equal
 from .ops.compare import greater as greater
 from .ops.compare import greater_equal as greater_equal
@@ -135,6 +136,7 @@ from .ops.rounding import round as round
 from .ops.rounding import trunc as trunc
 from .ops.scan import cumulative_prod as cumulative_prod
 from .ops.scan import cumulative_sum as cumulative_sum
+from .ops.scan import diff as diff
 from .ops.shape import broadcast_arrays as broadcast_arrays
 from .ops.shape import broadcast_to as broadcast_to
 from .ops.shape import expand_dims as expand_dims

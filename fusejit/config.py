@@ -1,7 +1,7 @@
 """Every setting of fusejit: one frozen record, read once from FUSEJIT_* and replaced as a whole.
 
-    fj.config.default_float = "float64"      # validated; listeners (the plan caches) are told
-    with fj.config.override(verify=True): ...
+fj.config.default_float = "float64"      # validated; listeners (the plan caches) are told
+with fj.config.override(verify=True): ...
 """
 
 from __future__ import annotations

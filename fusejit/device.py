@@ -10,7 +10,7 @@ import importlib
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .config import config
@@ -53,7 +53,7 @@ def require(name: str) -> str:
     return canonical
 
 
-@lru_cache(maxsize=None)  # one entry a kind of device
+@cache  # one entry a kind of device
 def backend(kind: str) -> Backend | None:
     """The backend of "cpu", loaded at first use; None where its compiler is not installed."""
     module, _, factory = _BACKENDS[kind].partition(":")

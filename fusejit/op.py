@@ -167,7 +167,9 @@ class Elementwise(SingleOp):
 
 
 @lru_cache(maxsize=4096)  # a few dozen bytes each; ops x dtypes is some hundreds
-def _program(op: Elementwise, dtypes: tuple[DType, ...], params: tuple[tuple[str, Any], ...]) -> Program | None:
+def _program(
+    op: Elementwise, dtypes: tuple[DType, ...], params: tuple[tuple[str, Any], ...]
+) -> Program | None:
     assert op.scalar is not None
     if not COMPILED.issuperset([op.result_dtype(dtypes, dict(params))]):
         return None
@@ -288,7 +290,9 @@ def _names(function: Callable[..., Any]) -> tuple[str, ...]:
     return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds)
 
 
-def elementwise(name: str, *, numpy: Callable[..., Any], scalar: ScalarFunction | None, **fields: Any) -> Elementwise:
+def elementwise(
+    name: str, *, numpy: Callable[..., Any], scalar: ScalarFunction | None, **fields: Any
+) -> Elementwise:
     """Declare an elementwise op; its operands are named by the parameters of `scalar`."""
     inputs = fields.pop("inputs", None) or _names(scalar or numpy)
     return Elementwise(name=name, numpy=numpy, scalar=scalar, inputs=inputs, **fields)

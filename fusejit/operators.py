@@ -26,7 +26,6 @@ class Operators:
         setattr(cls, name, function)
 
     if TYPE_CHECKING:  # for type checkers only: the operators are installed, not written here
-
         stacked: Callable[[Sequence[Any]], Tensor]
 
         def __getattr__(self, name: str) -> Any: ...

@@ -107,7 +107,9 @@ class Builder:
         self.instrs: list[Instr] = []
         self._numbers: dict[tuple[object, ...], int] = {}
 
-    def emit(self, prim: str, args: tuple[int, ...], dtype: DType, imm: Number | None = None) -> Expr:
+    def emit(
+        self, prim: str, args: tuple[int, ...], dtype: DType, imm: Number | None = None
+    ) -> Expr:
         # repr tells 0.0 from -0.0 and True from 1, which == would merge.
         key = (prim, args, dtype, repr(imm))
         number = self._numbers.get(key)
@@ -161,7 +163,9 @@ class Expr:
     def _lift(self, other: Expr | Number) -> Expr:
         if isinstance(other, Expr):
             if other.dtype != self.dtype:
-                raise TypeError(f"scalar language: {self.dtype} meets {other.dtype}; cast one of them")
+                raise TypeError(
+                    f"scalar language: {self.dtype} meets {other.dtype}; cast one of them"
+                )
             return other
         return self.builder.const(other, self.dtype)
 

@@ -80,11 +80,13 @@ class Tensor(Operators):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return self._data.shape
+        shape: tuple[int, ...] = self._data.shape
+        return shape
 
     @property
     def dtype(self) -> DType:
-        return self._data.dtype
+        dtype: DType = self._data.dtype
+        return dtype
 
     @property
     def ndim(self) -> int:
@@ -151,7 +153,7 @@ class Tensor(Operators):
     def __len__(self) -> int:
         if not self._data.ndim:
             raise ShapeError("len: a scalar Tensor has no length.")
-        return self._data.shape[0]
+        return self.shape[0]
 
     def __iter__(self) -> Iterator[Any]:
         if not self._data.ndim:
@@ -176,7 +178,9 @@ class Tensor(Operators):
         return str(self._data)
 
     def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec and self._data.size == 1 else format(str(self), spec)
+        return (
+            format(self.item(), spec) if spec and self._data.size == 1 else format(str(self), spec)
+        )
 
     def __setitem__(self, key: object, value: object) -> None:
         raise FuseJitError(
@@ -247,7 +251,9 @@ def _array_of(value: Any, dtype: DType | None) -> Array:
     if isinstance(value, np.generic):
         return np.asarray(value)
     if not isinstance(value, (list, tuple, range)):
-        raise DTypeError(f"expected a number, a list of numbers or an array, got {type(value).__name__}")
+        raise DTypeError(
+            f"expected a number, a list of numbers or an array, got {type(value).__name__}"
+        )
     try:
         array = np.array(value)
     except ValueError as error:
@@ -367,7 +373,7 @@ def _promoted(op: Elementwise, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
     fixed = op.dtype.leading
     strong = [v if is_number(v) else as_operand(v) for v in operands]
     dtypes = [v.dtype for v in strong[len(fixed) :] if type(v) is Tensor]
-    weak = [v for v in strong[len(fixed) :] if type(v) is not Tensor]
+    weak = [v for v in strong[len(fixed) :] if is_number(v)]
     common = op.dtype.common(op.name, promote(dtypes, weak))
     wanted = [*fixed, *[common] * (len(operands) - len(fixed))]
     try:
@@ -388,7 +394,11 @@ def _add_origins(error: FuseJitError, operands: tuple[Any, ...]) -> None:
     if tensors and " made at " not in text:
         origins = describe_operands([""] * len(tensors), [where(t._origin) for t in tensors])
         types = ", ".join(str(t.type) for t in tensors)
-        error.args = (f"{text} Got {types}.{origins}" if text.endswith(".") else f"{text}; got {types}.{origins}",)
+        error.args = (
+            f"{text} Got {types}.{origins}"
+            if text.endswith(".")
+            else f"{text}; got {types}.{origins}",
+        )
 
 
 dispatch.install_bottom(Eager())

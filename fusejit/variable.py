@@ -46,7 +46,9 @@ class Variable(Operators):
 
     def assign(self, value: Any) -> Variable:
         """Replace the value; ShapeError or DTypeError if it does not fit. Returns the Variable."""
-        tensor = asarray(value, dtype=self.dtype if not isinstance(value, (Tensor, Variable)) else None)
+        tensor = asarray(
+            value, dtype=self.dtype if not isinstance(value, (Tensor, Variable)) else None
+        )
         if tensor.shape != self.shape:
             raise ShapeError(f"assign to {self.name}: expected {self.type}, got {tensor.type}.")
         if tensor.dtype != self.dtype:

@@ -10,7 +10,9 @@ from .plan import Role, Slot, Step
 ALIGNMENT = 64  # a cache line, and the widest vector
 
 
-def place_temporaries(slots: Sequence[Slot], steps: Sequence[Step], reuse: bool) -> tuple[tuple[Slot, ...], int]:
+def place_temporaries(
+    slots: Sequence[Slot], steps: Sequence[Step], reuse: bool
+) -> tuple[tuple[Slot, ...], int]:
     """The slots with temporaries placed, and the arena's size in bytes. First fit over a free list."""
     born, dies = _lifetimes(slots, steps)
     placed = list(slots)
@@ -40,7 +42,9 @@ def _bytes(slot: Slot) -> int:
     return -(-max(count, 1) // ALIGNMENT) * ALIGNMENT
 
 
-def _lifetimes(slots: Sequence[Slot], steps: Sequence[Step]) -> tuple[dict[int, int], dict[int, int]]:
+def _lifetimes(
+    slots: Sequence[Slot], steps: Sequence[Step]
+) -> tuple[dict[int, int], dict[int, int]]:
     """First and last step that touches each temporary."""
     born: dict[int, int] = {}
     dies: dict[int, int] = {}

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ..ir.affine import Affine, identity, linear
+from ..dtypes import COMPILED
+from ..ir.affine import Affine, identity
 from ..ir.graph import FUSED, GUARD, Constant, FusedKind, Graph, Node, Value
 from ..ir.places import Expansion, NotAffine
-from ..op import Array, Assembly, Contraction, Elementwise, Reduction, Source, View
+from ..op import Array, Assembly, Contraction, Reduction, Source
 from ..passes.canonical import blas_strides, merge_axes, reduction_layout
-from ..passes.fuse import is_compiled_reduction, is_pointwise
+from ..passes.fuse import is_compiled_reduction, is_pointwise, is_view
 from ..passes.simplify import covers
 from ..scalar import BOOL, Program, trace
 from .arena import place_temporaries
@@ -82,7 +83,11 @@ class _Lowering:
         inputs = tuple(self._store(v, Role.INPUT).slot for v in self.graph.inputs)
         outputs = tuple(self._store(v, Role.OUTPUT).slot for v in self.results)
         for node in self.graph.nodes:
-            if isinstance(node.op, Assembly) and covers(node):
+            if (
+                isinstance(node.op, Assembly)
+                and covers(node)
+                and node.outputs[0].type.dtype in COMPILED
+            ):
                 self._place_operands(node)
         for node in self.graph.nodes:
             for value in node.outputs:
@@ -119,7 +124,9 @@ class _Lowering:
     @staticmethod
     def _part(whole: Storage, region: Sequence[tuple[int, int]]) -> Storage:
         start = sum(s * stride for (s, _), stride in zip(region, whole.strides, strict=True))
-        strides = tuple(step * stride for (_, step), stride in zip(region, whole.strides, strict=True))
+        strides = tuple(
+            step * stride for (_, step), stride in zip(region, whole.strides, strict=True)
+        )
         return Storage(whole.slot, whole.offset + start, strides)
 
     def _where(self, value: Value) -> Storage:
@@ -141,7 +148,7 @@ class _Lowering:
             body: Graph = node.params["body"]
             outer = dict(zip(body.inputs, node.inputs, strict=True))
             self._kernel(node, node.params["kind"], body.producers(), body.outputs, outer)
-        elif isinstance(node.op, Assembly):
+        elif isinstance(node.op, Assembly) and node.outputs[0].type.dtype in COMPILED:
             self._assemble(node)
         else:
             kind = kernel_kind(node)
@@ -173,17 +180,28 @@ class _Lowering:
         storage = self._where(value)
         return Stream(storage.slot, value.type.dtype, storage.offset, storage.strides)
 
-    def _stream(self, value: Value, address: Affine, outer: dict[Value, Value], made: Node | None) -> Stream:
+    def _stream(
+        self, value: Value, address: Affine, outer: dict[Value, Value], made: Node | None
+    ) -> Stream:
         if made is not None and isinstance(made.op, Source):
             return Stream(-1, value.type.dtype, address.constant, address.coefficients)
         storage = self._where(outer.get(value, value))
-        return Stream(storage.slot, value.type.dtype, storage.offset + address.constant, address.coefficients)
+        return Stream(
+            storage.slot, value.type.dtype, storage.offset + address.constant, address.coefficients
+        )
 
     def _loop(
-        self, expansion: Expansion, program: Program, targets: Sequence[Stream], outer: dict[Value, Value], node: Node
+        self,
+        expansion: Expansion,
+        program: Program,
+        targets: Sequence[Stream],
+        outer: dict[Value, Value],
+        node: Node,
     ) -> None:
         streams = [self._stream(v, a, outer, expansion.producer(v)) for v, a in expansion.reads]
-        extents, strides = merge_loop_axes(expansion.shape, [s.strides for s in (*streams, *targets)])
+        extents, strides = merge_loop_axes(
+            expansion.shape, [s.strides for s in (*streams, *targets)]
+        )
         accesses = [
             Access(s.dtype, _walk(s.slot, row[-1]))
             for s, row in zip((*streams, *targets), strides, strict=True)
@@ -193,7 +211,9 @@ class _Lowering:
         meta = (*extents, *(stride for row in strides for stride in row))
         self._step(kernel, [s.operand() for s in (*streams, *targets)], meta, extents[0], node)
 
-    def _reduce(self, inner: Node, producers: dict[Value, Node], outer: dict[Value, Value], node: Node) -> None:
+    def _reduce(
+        self, inner: Node, producers: dict[Value, Node], outer: dict[Value, Value], node: Node
+    ) -> None:
         op, (operand,) = inner.op, inner.inputs
         assert isinstance(op, Reduction)
         layout = reduction_layout(inner)
@@ -222,7 +242,9 @@ class _Lowering:
         )
         self._step(kernel, [*operands, target.operand()], tuple(meta), kept, node)
 
-    def _matmul(self, inner: Node, producers: dict[Value, Node], outer: dict[Value, Value], node: Node) -> None:
+    def _matmul(
+        self, inner: Node, producers: dict[Value, Node], outer: dict[Value, Value], node: Node
+    ) -> None:
         out = inner.outputs[0].type
         batch, (m, n), k = out.shape[:-2], out.shape[-2:], inner.inputs[0].type.shape[-1]
         readings = [self._matrix(v, producers, outer, len(out.shape)) for v in inner.inputs]
@@ -231,20 +253,27 @@ class _Lowering:
         try:
             merged = [merge_axes(s.strides[:-2], batch) for s in rows]
             jobs = [((0,) * len(batch), int(np.prod(batch, dtype=int)), merged)]
-        except NotAffine:  # batch axes that do not merge: one call for each index of all but the last
-            jobs = [((*i, 0), batch[-1], [s.strides[-3] for s in rows]) for i in np.ndindex(*batch[:-1])]
+        except (
+            NotAffine
+        ):  # batch axes that do not merge: one call for each index of all but the last
+            jobs = [
+                ((*i, 0), batch[-1], [s.strides[-3] for s in rows]) for i in np.ndindex(*batch[:-1])
+            ]
         extents = ((m, k), (k, n), (m, n))
         for index, count, steps in jobs:
             starts = [sum(a * b for a, b in zip(index, s.strides[:-2], strict=True)) for s in rows]
             operands = [
-                Operand(s.slot, (s.offset + start) * s.dtype.itemsize) for s, start in zip(rows, starts, strict=True)
+                Operand(s.slot, (s.offset + start) * s.dtype.itemsize)
+                for s, start in zip(rows, starts, strict=True)
             ]
             meta = [count, m, n, k]
             for s, step, shape in zip(rows, steps, extents, strict=True):
                 meta += [step, *_leading(s.strides[-2:], shape)]
             self._step(Matmul(out.dtype), operands, tuple(meta), count, node)
 
-    def _matrix(self, value: Value, producers: dict[Value, Node], outer: dict[Value, Value], rank: int) -> Stream:
+    def _matrix(
+        self, value: Value, producers: dict[Value, Node], outer: dict[Value, Value], rank: int
+    ) -> Stream:
         found = blas_strides(value, producers.get)
         assert found is not None, "fuse lets only readable operands through"
         base, offset, strides = found
@@ -252,7 +281,12 @@ class _Lowering:
         extents = value.type.shape
         steps = [0 if n == 1 else s for s, n in zip(strides[:-2], extents[:-2], strict=True)]
         padding = (0,) * (rank - len(strides))
-        return Stream(storage.slot, value.type.dtype, storage.offset + offset, (*padding, *steps, *strides[-2:]))
+        return Stream(
+            storage.slot,
+            value.type.dtype,
+            storage.offset + offset,
+            (*padding, *steps, *strides[-2:]),
+        )
 
     def _assemble(self, node: Node) -> None:
         whole = self._where(node.outputs[0])
@@ -279,8 +313,12 @@ class _Lowering:
     def _whole(self, value: Value) -> Operand:
         return Operand(self._where(value).slot)
 
-    def _step(self, code: Code, operands: Sequence[Operand], meta: tuple[int, ...], count: int, node: Node) -> None:
-        self.steps.append(Step(code, tuple(operands), tuple(int(m) for m in meta), count, node.where))
+    def _step(
+        self, code: Code, operands: Sequence[Operand], meta: tuple[int, ...], count: int, node: Node
+    ) -> None:
+        self.steps.append(
+            Step(code, tuple(operands), tuple(int(m) for m in meta), count, node.where)
+        )
 
 
 def kernel_kind(node: Node) -> FusedKind | None:
@@ -288,11 +326,14 @@ def kernel_kind(node: Node) -> FusedKind | None:
     if node.op is FUSED:
         kind: FusedKind = node.params["kind"]
         return kind
-    if isinstance(node.op, (View, Source)) or is_pointwise(node):
+    if is_view(node) or isinstance(node.op, Source) or is_pointwise(node):
         return FusedKind.LOOP
     if is_compiled_reduction(node):
         return FusedKind.REDUCE
-    if isinstance(node.op, Contraction) and node.outputs[0].type.dtype.name in ("float32", "float64"):
+    if isinstance(node.op, Contraction) and node.outputs[0].type.dtype.name in (
+        "float32",
+        "float64",
+    ):
         return FusedKind.MATMUL
     return None
 
@@ -327,7 +368,9 @@ def merge_loop_axes(
     rows: list[list[int]] = [[] for _ in strides]
     for axis in axes:
         extent = shape[axis]
-        if extents and all(row[-1] == s[axis] * extent for row, s in zip(rows, strides, strict=True)):
+        if extents and all(
+            row[-1] == s[axis] * extent for row, s in zip(rows, strides, strict=True)
+        ):
             extents[-1] *= extent
             for row, s in zip(rows, strides, strict=True):
                 row[-1] = s[axis]

@@ -11,10 +11,28 @@ from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
 
-_GLOBALS = frozenset({"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"})
+_GLOBALS = frozenset(
+    {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
+)
 _IMPORTS = frozenset({"IMPORT_NAME"})
-_ATTRIBUTES = frozenset({"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "IMPORT_FROM"})
-_DYNAMIC = frozenset({"getattr", "setattr", "delattr", "hasattr", "vars", "dir", "__dict__", "globals", "locals", "eval", "exec"})
+_ATTRIBUTES = frozenset(
+    {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "IMPORT_FROM"}
+)
+_DYNAMIC = frozenset(
+    {
+        "getattr",
+        "setattr",
+        "delattr",
+        "hasattr",
+        "vars",
+        "dir",
+        "__dict__",
+        "globals",
+        "locals",
+        "eval",
+        "exec",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)

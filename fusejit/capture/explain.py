@@ -54,7 +54,9 @@ class Benchmark:
         )
 
 
-def benchmark(function: Function, trace: Trace, flat: Sequence[Any], call: Callable[[], Any]) -> Benchmark:
+def benchmark(
+    function: Function, trace: Trace, flat: Sequence[Any], call: Callable[[], Any]
+) -> Benchmark:
     """Time `call` (the decorated call) against the body; Variables get their values back."""
     variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
     saved = [v._value for v in variables]
@@ -125,7 +127,10 @@ def explain(function: Function, trace: Trace) -> str:
     if trace.untaped:
         lines += ["", f"under a tape it runs eagerly: {trace.untaped}"]
     if not trace.native_result or not function._parameters.simple:
-        lines += ["", "entered from Python: it returns an input, or takes *args, ** or keyword-only parameters"]
+        lines += [
+            "",
+            "entered from Python: it returns an input, or takes *args, ** or keyword-only parameters",
+        ]
     return "\n".join(lines) + "\n"
 
 
@@ -136,7 +141,9 @@ def _conditions(trace: Trace) -> list[str]:
             lines.append(f"{path_of(trace, number)} is {shown(check.expect, trace)}")
     for node in trace.program.recorded.nodes:
         if node.op is GUARD:
-            lines.append(f"the value that {node.params['how']}() reads at {node.where} is what it was")
+            lines.append(
+                f"the value that {node.params['how']}() reads at {node.where} is what it was"
+            )
     return lines or ["always"]
 
 
@@ -179,7 +186,9 @@ def _kernels(fused: Graph, steps: Sequence[Step]) -> list[str]:
         lines.append(f"{what} -> {results}{at}" if results else f"{what}{at}")
     opaque = [s.code.name for s in steps if isinstance(s.code, Opaque)]
     if opaque:
-        lines.append(f"(run by NumPy, as no kernel exists for them: {', '.join(dict.fromkeys(opaque))})")
+        lines.append(
+            f"(run by NumPy, as no kernel exists for them: {', '.join(dict.fromkeys(opaque))})"
+        )
     return lines
 
 
@@ -195,5 +204,7 @@ def assembly(trace: Trace) -> str:
 
 def _ordered(trace: Trace) -> list[Any]:
     distinct = kernels_of(trace.program.plan)
-    found = [s.code for s in trace.program.plan.steps if not isinstance(s.code, (Matmul, Opaque, Guard))]
+    found = [
+        s.code for s in trace.program.plan.steps if not isinstance(s.code, (Matmul, Opaque, Guard))
+    ]
     return [code for code in dict.fromkeys(found) if code in distinct]

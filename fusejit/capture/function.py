@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import importlib
 import inspect
 import logging
 import threading
@@ -89,8 +88,8 @@ class Function(native.NativeCallable):
     def __repr__(self) -> str:
         return f"<fusejit function {self.eager.__qualname__}: {self.num_traces} traces>"
 
-    def __reduce__(self) -> Any:
-        return _restore, (self.eager.__module__, self.eager.__qualname__)
+    def __reduce__(self) -> str:
+        return self.eager.__qualname__  # by reference, as functions are; plans are made anew
 
     def __copy__(self) -> Function:
         return self
@@ -109,7 +108,11 @@ class Function(native.NativeCallable):
             found = next(self._matching(flat), None)
         if found is None:
             refusal = self._refusal
-            reason = f"{refusal.reason} ({refusal.where})" if refusal else "the call changes what it reads"
+            reason = (
+                f"{refusal.reason} ({refusal.where})"
+                if refusal
+                else "the call changes what it reads"
+            )
             raise CaptureError(f"{self.__name__} has no plan for this call: {reason}.")
         return found
 
@@ -158,7 +161,8 @@ class Function(native.NativeCallable):
         """The types of the inputs of each trace, the most recently recorded first."""
         graphs = [trace.program.recorded for trace in self._traces]
         return [
-            ", ".join(f"{n}: {v.type}" for n, v in zip(g.input_names, g.inputs, strict=True)) for g in graphs
+            ", ".join(f"{n}: {v.type}" for n, v in zip(g.input_names, g.inputs, strict=True))
+            for g in graphs
         ]
 
     # ---- the slow path
@@ -310,13 +314,6 @@ def _user_level() -> int:
     return max(level, 1)
 
 
-def _restore(module: str, qualname: str) -> Any:
-    found: Any = importlib.import_module(module)
-    for name in qualname.split("."):
-        found = getattr(found, name)
-    return found
-
-
 native.enable_vectorcall(Function, method=True)
 
 
@@ -353,12 +350,18 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
         return f
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
     if any(is_kind(f) for is_kind in kinds):
-        raise CaptureError(f"function: {f.__name__} is a coroutine or generator; decorate what it calls.")
+        raise CaptureError(
+            f"function: {f.__name__} is a coroutine or generator; decorate what it calls."
+        )
     if isinstance(f, (staticmethod, classmethod)):
-        raise CaptureError("function: put @staticmethod or @classmethod above @function, not below.")
+        raise CaptureError(
+            "function: put @staticmethod or @classmethod above @function, not below."
+        )
     if not isinstance(f, types.FunctionType):
         kind = type(f).__name__
-        raise CaptureError(f"function: expected a Python function, got a {kind}; wrap it in a lambda.")
+        raise CaptureError(
+            f"function: expected a Python function, got a {kind}; wrap it in a lambda."
+        )
     made = Function(f)
     _instances.add(made)
     return made

@@ -65,14 +65,18 @@ class Differentiable:
         return self._backward[received]
 
 
-def backward(self: Differentiable, gs: Sequence[Tensor | None], xs: Sequence[Tensor], ys: Any) -> list[Tensor | None]:
+def backward(
+    self: Differentiable, gs: Sequence[Tensor | None], xs: Sequence[Tensor], ys: Any
+) -> list[Tensor | None]:
     """The gradient rule of a recorded call (see `op`): gradients of xs from those of ys."""
     received = tuple(g is not None for g in gs)
     op, positions = self.backward_call(received)
     arrived = [g for g in gs if g is not None]
     found = dispatch.call(op, (*xs, *ys, *arrived), {})
     gradients: list[Tensor | None] = [None] * len(xs)
-    for position, gradient in zip(positions, found if isinstance(found, tuple) else (found,), strict=True):
+    for position, gradient in zip(
+        positions, found if isinstance(found, tuple) else (found,), strict=True
+    ):
         gradients[position] = gradient
     return gradients
 
@@ -90,7 +94,9 @@ def joint(
     """
     recorder = Recorder(graph.name)
     xs = [_stand_in(v.type) for v in graph.inputs]
-    gs = [_stand_in(v.type) if take else None for v, take in zip(graph.results, received, strict=True)]
+    gs = [
+        _stand_in(v.type) if take else None for v, take in zip(graph.results, received, strict=True)
+    ]
     seen: dict[Value, Tensor] = {}
     with dispatch.eagerly(), dispatch.pushed(_Symbolic()), dispatch.pushed(recorder):
         for value, x in zip(graph.inputs, xs, strict=True):
@@ -108,7 +114,9 @@ def joint(
         wanted = [x for x in xs if is_differentiable(x.dtype)]
         targets = [y for y, g in zip(ys, gs, strict=True) if g is not None]
         given = [g for g in gs if g is not None]
-        gradients = tape.gradient(targets, wanted, given) if targets and wanted else [None] * len(wanted)
+        gradients = (
+            tape.gradient(targets, wanted, given) if targets and wanted else [None] * len(wanted)
+        )
     assert recorder.refusal is None, recorder.refusal
     found = dict(zip(map(id, wanted), gradients, strict=True))
     values = [None if found.get(id(x)) is None else recorder.value_of(found[id(x)]) for x in xs]
@@ -136,7 +144,10 @@ def _given(graph: Graph, known: Sequence[Value | None], name: str) -> Graph:
     replaced = {
         old: new
         for old, new in zip(known, ys, strict=True)
-        if old is not None and new is not None and old not in inputs and not isinstance(old, Constant)
+        if old is not None
+        and new is not None
+        and old not in inputs
+        and not isinstance(old, Constant)
     }
     nodes = tuple(
         Node(n.op, tuple(replaced.get(v, v) for v in n.inputs), n.outputs, n.params, n.where)

@@ -45,7 +45,10 @@ def watching(known: set[types.CodeType], report: Report) -> Iterator[None]:
         elif event == "call" and frame.f_code not in known and is_user_frame(frame):
             if frame.f_code.co_filename.startswith("<frozen"):
                 return
-            report(f"it runs {frame.f_code.co_qualname}, which it finds at run time", location(frame.f_back))
+            report(
+                f"it runs {frame.f_code.co_qualname}, which it finds at run time",
+                location(frame.f_back),
+            )
 
     before = _generator_states()
     where = sys._getframe(2)

@@ -61,7 +61,19 @@ from .userland import is_library_object, is_opaque_function
 MAX_LEAVES = 4096
 """Checks of one recording. At about 10 ns each, more would cost more than most calls they guard."""
 
-_SCALARS = (type(None), bool, int, float, complex, str, bytes, type(...), type(NotImplemented), np.dtype, np.generic)
+_SCALARS = (
+    type(None),
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    type(...),
+    type(NotImplemented),
+    np.dtype,
+    np.generic,
+)
 _BUILTIN = (
     types.BuiltinFunctionType,
     types.WrapperDescriptorType,
@@ -84,12 +96,15 @@ class Unreachable(Exception):
 class Snapshot:
     """The leaves reached now: checks for the next call, and tokens to see what a call changed."""
 
-    def __init__(self, function: types.FunctionType, args: Sequence[Any], names: Sequence[str]) -> None:
+    def __init__(
+        self, function: types.FunctionType, args: Sequence[Any], names: Sequence[str]
+    ) -> None:
         self.checks: list[Check] = []
         self.paths: list[str] = []  # what each check looks at, as Python spells it
         self.tokens: dict[str, tuple[object, ...]] = {}
         self.inputs: list[Tensor | np.ndarray[Any, Any]] = []
         self.input_names: list[str] = []
+        self.input_args: list[int | None] = []  # which argument an input is, if it is one itself
         self.arrays: dict[int, np.ndarray[Any, Any]] = {}  # guarded by their bytes
         self.codes: set[types.CodeType] = set()
         self._seen: dict[int, object] = {}
@@ -114,14 +129,18 @@ class Snapshot:
 
     def changes(self, after: Snapshot) -> list[tuple[str, bool]]:
         """(path, whether a Tensor appeared there) for each leaf that differs in `after`."""
-        paths = [p for p in {**self.tokens, **after.tokens} if self.tokens.get(p) != after.tokens.get(p)]
+        paths = [
+            p for p in {**self.tokens, **after.tokens} if self.tokens.get(p) != after.tokens.get(p)
+        ]
         return [(path, after.tokens.get(path, ("",))[0] == "tensor") for path in paths]
 
     # ---- values
 
     def _walk(self, value: Any, path: str, source: Source, take: Take) -> None:
         if isinstance(value, _UNWATCHABLE):
-            raise Unreachable(f"{path} is a {type(value).__name__}, whose content cannot be watched")
+            raise Unreachable(
+                f"{path} is a {type(value).__name__}, whose content cannot be watched"
+            )
         if isinstance(value, Tensor):
             self._tensor(value, path, source, take)
         elif isinstance(value, np.ndarray):
@@ -134,15 +153,26 @@ class Snapshot:
             self._identity(value, path, source, take)
 
     def _scalar(self, value: Any, path: str, source: Source, take: Take) -> None:
-        bits = value.hex() if type(value) is float else value if type(value) in (int, str, bytes) else id(value)
+        bits = (
+            value.hex()
+            if type(value) is float
+            else value
+            if type(value) in (int, str, bytes)
+            else id(value)
+        )
         self._keep(value)
         self._check(path, source, take, Same(value), "value", type(value), bits)
 
     def _tensor(self, value: Tensor, path: str, source: Source, take: Take) -> None:
         self._check(path, source, take, Input(len(self.inputs)), "tensor", id(value))
+        self._input(value, path, source, take)
+
+    def _input(self, value: Any, path: str, source: Source, take: Take) -> None:
         self._keep(value)
         self.inputs.append(value)
         self.input_names.append(path)
+        direct = isinstance(source, Arg) and isinstance(take, Itself)
+        self.input_args.append(source.index if direct and isinstance(source, Arg) else None)
 
     def _array(self, value: np.ndarray[Any, Any], path: str, source: Source, take: Take) -> None:
         if type(value) is not np.ndarray:
@@ -150,16 +180,19 @@ class Snapshot:
         self._keep(value)
         if isinstance(source, Arg) and isinstance(take, Itself):
             self._check(path, source, take, ArrayInput(len(self.inputs)), "array", id(value))
-            self.inputs.append(value)
-            self.input_names.append(path)
+            self._input(value, path, source, take)
             return
         if not value.flags.c_contiguous or value.dtype.hasobject:
             raise Unreachable(f"{path} is an ndarray that is not C-contiguous; make it a Tensor")
-        self._check(path, source, take, Bytes(value), "array", id(value), value.shape, value.tobytes())
+        self._check(
+            path, source, take, Bytes(value), "array", id(value), value.shape, value.tobytes()
+        )
         self.arrays[id(value)] = value
 
     def _container(self, value: Any, path: str, source: Source, take: Take) -> None:
-        here = self._check(path, source, take, Exactly(type(value)), "container", type(value), id(value))
+        here = self._check(
+            path, source, take, Exactly(type(value)), "container", type(value), id(value)
+        )
         self._check(f"len({path})", here, Itself(), Length(len(value)), len(value))
         if self._visited(value):
             return
@@ -197,7 +230,12 @@ class Snapshot:
         elif isinstance(value, types.ModuleType):
             self._objects.append((value, path, Kept(value.__dict__)))
         elif hasattr(type(value), "__wrapped_function__"):
-            self._walk(value.__wrapped_function__, path + ".__wrapped_function__", here, Attribute("__wrapped_function__"))
+            self._walk(
+                value.__wrapped_function__,
+                path + ".__wrapped_function__",
+                here,
+                Attribute("__wrapped_function__"),
+            )
         elif not isinstance(value, (*_BUILTIN, Variable)) and not is_library_object(value):
             self._object(value, path, here)
 
@@ -229,7 +267,10 @@ class Snapshot:
         self.codes.update(nested_code(code))
         names = names_of(code)
         self._extend(names)
-        for values, label in ((function.__defaults__, "default"), (function.__kwdefaults__, "kwdefault")):
+        for values, label in (
+            (function.__defaults__, "default"),
+            (function.__kwdefaults__, "kwdefault"),
+        ):
             if values is not None:
                 self._walk(values, f"{label}s of {path}", Kept(values), Itself())
         for name in sorted(names.globals):
@@ -315,7 +356,9 @@ class Snapshot:
                 self._walk(found, path, here, Attribute(name))
         elif on_class is not _MISSING:
             if hasattr(value, "__dict__"):
-                vars_here = self._check(f"{path} (own)", here, Attribute("__dict__"), Anything(), "dict")
+                vars_here = self._check(
+                    f"{path} (own)", here, Attribute("__dict__"), Anything(), "dict"
+                )
                 self._check(f"{path} (own item)", vars_here, Key(name), Absent(), "absent")
             self._class_attribute(kind, name, f"{kind.__name__}.{name}", Kept(kind))
 
@@ -323,7 +366,7 @@ class Snapshot:
         if path in self.tokens:
             return
         found = inspect.getattr_static(kind, name, _MISSING)
-        if found is _MISSING or is_library_object(found):
+        if found is _MISSING:
             return
         if isinstance(found, classmethod):
             method = self._check(path, here, Attribute(name), Anything(), "classmethod", id(found))
@@ -332,7 +375,9 @@ class Snapshot:
             prop = self._check(path, here, Attribute(name), Same(found), "property", id(found))
             for accessor in ("fget", "fset"):
                 if getattr(found, accessor) is not None:
-                    self._walk(getattr(found, accessor), f"{path}.{accessor}", prop, Attribute(accessor))
+                    self._walk(
+                        getattr(found, accessor), f"{path}.{accessor}", prop, Attribute(accessor)
+                    )
         elif isinstance(found, functools.cached_property):
             self._check(path, here, Attribute(name), Same(found), "property", id(found))
             self._walk(found.func, f"{path}.func", Kept(found), Attribute("func"))

@@ -7,6 +7,7 @@ import enum
 import time
 import types
 import weakref
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from ..tensor import Tensor
 from .parameters import Parameters
 from .purity import watching
 from .reach import Snapshot, Unreachable
-from .recorder import Recorder
+from .recorder import Recorder, alias
 from .trace import Program, Trace
 from .watched import watch
 
@@ -54,14 +55,16 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
         refusal = Refusal(str(reason), _defined(function))
         return Recording(parameters.call(function, flat), refusal)
     recorder = Recorder(function.__name__)
-    seen_as = _declare(before, recorder, flat)
+    given = _declare(before, recorder, flat)
     with dispatch.pushed(recorder), watching(before.codes, recorder.refuse):
-        result = parameters.call(function, [seen_as.get(id(a), a) for a in flat])
-    originals = {id(new): old for old, new in zip(flat, (seen_as.get(id(a), a) for a in flat), strict=True)}
-    result = optree.tree_map(lambda leaf: originals.get(id(leaf), leaf), result, none_is_leaf=True)
-    outcome = _judge(function, parameters, flat, before, recorder, result)
+        returned = parameters.call(function, given)
+    outcome = _judge(function, parameters, flat, before, recorder, returned)
     if isinstance(outcome, Trace):
         outcome.milliseconds["record"] = 1e3 * (time.perf_counter() - began)
+    originals = {id(new): old for old, new in zip(flat, given, strict=True)}
+    result = optree.tree_map(
+        lambda leaf: originals.get(id(leaf), leaf), returned, none_is_leaf=True
+    )
     return Recording(result, outcome)
 
 
@@ -69,26 +72,31 @@ def _defined(function: types.FunctionType) -> str:
     return f"{function.__code__.co_filename.rpartition('/')[2]}:{function.__code__.co_firstlineno}"
 
 
-def _declare(before: Snapshot, recorder: Recorder, flat: Sequence[Any]) -> dict[int, Any]:
-    """Declare the inputs; returns what the body gets in place of an argument, by the argument's id."""
-    seen_as: dict[int, Any] = {}
-    arguments = {id(a) for a in flat}
-    declared: dict[int, str] = {}
-    for value, name in zip(before.inputs, before.input_names, strict=True):
+def _declare(before: Snapshot, recorder: Recorder, flat: Sequence[Any]) -> list[Any]:
+    """Declare the inputs; returns the arguments that the body gets.
+
+    An ndarray is replaced by a watched one. A Tensor that is reached in several ways is replaced by an
+    alias where it is an argument, since the recorder tells Tensors apart by identity.
+    """
+    given = list(flat)
+    ways = Counter(map(id, before.inputs))
+    for value, name, argument in zip(
+        before.inputs, before.input_names, before.input_args, strict=True
+    ):
         if isinstance(value, np.ndarray):
-            stand_in = watch(value, lambda what: recorder.refuse(f"Python reads {what}"))
-            recorder.add_array(value, stand_in, name)
-            seen_as[id(value)] = stand_in
-            continue
-        if id(value) in declared:
-            recorder.refuse(f"{declared[id(value)]} and {name} are the same Tensor object; pass copies")
-        declared[id(value)] = name
-        if id(value) in arguments:
-            seen_as[id(value)] = value
-        recorder.add_input(value, name)
+            assert argument is not None, "other ndarrays are guarded by their bytes"
+            given[argument] = watch(value, lambda what: recorder.refuse(f"Python reads {what}"))
+            recorder.add_array(value, given[argument], name)
+        elif argument is not None and ways[id(value)] > 1:
+            given[argument] = alias(value)
+            recorder.add_input(given[argument], name)
+        else:
+            if recorder.value_of(value) is not None:
+                recorder.refuse(f"{name} is a Tensor object that is also reached in another way")
+            recorder.add_input(value, name)
     for array in before.arrays.values():
         recorder.add_guarded_array(array)
-    return seen_as
+    return given
 
 
 def _judge(
@@ -97,7 +105,7 @@ def _judge(
     flat: Sequence[Any],
     before: Snapshot,
     recorder: Recorder,
-    result: Any,
+    returned: Any,
 ) -> Trace | Refusal:
     """The trace, if nothing speaks against replaying it."""
     if recorder.refusal is not None:
@@ -112,11 +120,13 @@ def _judge(
         what = "a Tensor is stored in" if escaped else "the call changes"
         advice = "return it, or keep it in a Variable"
         return Refusal(f"{what} {path}; {advice}", _defined(function), lasting=False)
-    return _trace(before, recorder, result, len(flat), _defined(function))
+    return _trace(before, recorder, returned, len(flat), _defined(function))
 
 
-def _trace(before: Snapshot, recorder: Recorder, result: Any, nargs: int, where: str) -> Trace | Refusal:
-    leaves, tree = optree.tree_flatten(result, none_is_leaf=True)
+def _trace(
+    before: Snapshot, recorder: Recorder, returned: Any, nargs: int, where: str
+) -> Trace | Refusal:
+    leaves, tree = optree.tree_flatten(returned, none_is_leaf=True)
     outputs: list[Value] = []
     numbers: dict[int, int] = {}
     described: list[tuple[str, Any]] = []
@@ -129,13 +139,15 @@ def _trace(before: Snapshot, recorder: Recorder, result: Any, nargs: int, where:
             if id(leaf) not in numbers:
                 numbers[id(leaf)] = len(outputs)
                 outputs.append(value)
-                if value in recorder.builder.inputs and leaf in _tensors(before):
+                if recorder.is_input(leaf):
                     same[numbers[id(leaf)]] = recorder.builder.inputs.index(value)
             described.append(("result", numbers[id(leaf)]))
         elif isinstance(leaf, _RETURNED):
             described.append(("value", leaf))
         else:
-            return Refusal(f"it returns a {type(leaf).__name__}, which a replay cannot make anew", where)
+            return Refusal(
+                f"it returns a {type(leaf).__name__}, which a replay cannot make anew", where
+            )
     effects = []
     for variable, tensor in recorder.assigned.items():
         value = recorder.value_of(tensor)
@@ -157,7 +169,3 @@ def _trace(before: Snapshot, recorder: Recorder, result: Any, nargs: int, where:
         same_as_input=same,
         untaped=recorder.untaped,
     )
-
-
-def _tensors(before: Snapshot) -> list[Any]:
-    return [x for x in before.inputs if isinstance(x, Tensor)]

@@ -32,6 +32,7 @@ class Recorder(dispatch.Handler):
         self.read_as: dict[Variable, Tensor] = {}
         self.assigned: dict[Variable, Tensor] = {}
         self._values: dict[int, Value] = {}
+        self._inputs: set[int] = set()
         self._arrays: dict[int, Value | None] = {}
         self._kept: list[object] = []  # ids in the tables above stay unique
 
@@ -41,6 +42,7 @@ class Recorder(dispatch.Handler):
         """Declare a Tensor that the caller passes or the function reaches."""
         value = self.builder.input(tensor.type, _identifier(name))
         self._bind(tensor, value)
+        self._inputs.add(id(tensor))
         return value
 
     def add_array(self, array: np.ndarray[Any, Any], seen_as: object, name: str) -> None:
@@ -53,6 +55,10 @@ class Recorder(dispatch.Handler):
         """Declare an ndarray whose bytes are guarded: where an op reads it, it is a constant."""
         self._arrays[id(array)] = None
         self._kept.append(array)
+
+    def is_input(self, tensor: Tensor) -> bool:
+        """Whether this very object was declared as an input."""
+        return id(tensor) in self._inputs
 
     def value_of(self, tensor: Tensor) -> Value | None:
         return self._values.get(id(tensor))
@@ -68,14 +74,18 @@ class Recorder(dispatch.Handler):
 
     # ---- the handler
 
-    def apply(self, op: Op, inputs: tuple[Tensor, ...], params: Mapping[str, Any]) -> tuple[Tensor, ...]:
+    def apply(
+        self, op: Op, inputs: tuple[Tensor, ...], params: Mapping[str, Any]
+    ) -> tuple[Tensor, ...]:
         outputs = self.below.apply(op, inputs, params)
         if self.refusal is not None:
             return outputs
         values = [self._values.get(id(t)) for t in inputs]
         if None in values:
             lost = inputs[values.index(None)]
-            self.refuse(f"{op.name} reads a Tensor made at {where(lost._origin)}, outside of this call's reach")
+            self.refuse(
+                f"{op.name} reads a Tensor made at {where(lost._origin)}, outside of this call's reach"
+            )
             return outputs
         known = [v for v in values if v is not None]
         if isinstance(op, CustomGradient):
@@ -103,7 +113,9 @@ class Recorder(dispatch.Handler):
             self.refuse("a whole array reaches Python, which cannot be guarded")
         else:
             expected = np.ascontiguousarray(tensor._data).tobytes()
-            self.builder.add(GUARD, (value,), {"expected": expected, "how": how}, (), where(user_origin()))
+            self.builder.add(
+                GUARD, (value,), {"expected": expected, "how": how}, (), where(user_origin())
+            )
 
     def made(self, tensor: Tensor, source: object) -> None:
         self.below.made(tensor, source)
@@ -118,12 +130,14 @@ class Recorder(dispatch.Handler):
 
     def read(self, variable: Variable) -> Tensor:
         tensor = self.below.read(variable)
-        if variable not in self.assigned and variable not in self.variables:
+        if self.refusal is not None or variable in self.assigned:
+            return tensor
+        if variable not in self.variables:
             self.variables[variable] = len(self.builder.inputs)
             value = self.builder.input(tensor.type, _identifier(variable.name))
             self.read_as[variable] = alias(tensor)
             self._bind(self.read_as[variable], value)
-        return tensor if variable in self.assigned else self.read_as[variable]
+        return self.read_as[variable]
 
     def assign(self, variable: Variable, value: Tensor) -> None:
         known = self._values.get(id(value))

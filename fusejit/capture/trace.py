@@ -15,8 +15,22 @@ from .. import dispatch
 from ..autodiff.tape import is_differentiable
 from ..backends.base import Loop, Reduce
 from ..backends.llvm.callable import Entry, Finish, Result, convention
-from ..backends.llvm.checks import Arg, Attribute, Behind, Check, Content, Field, Item, Itself, Kept, Key, Of
-from ..backends.llvm.checks import ArrayInput, FloatInput, Input
+from ..backends.llvm.checks import (
+    Arg,
+    ArrayInput,
+    Attribute,
+    Behind,
+    Check,
+    Content,
+    Field,
+    FloatInput,
+    Input,
+    Item,
+    Itself,
+    Kept,
+    Key,
+    Of,
+)
 from ..backends.llvm.eager import load_plan
 from ..backends.llvm.runtime import NativePlan, StoppedAt
 from ..backends.lower import computed_results, lower
@@ -94,7 +108,12 @@ class Call(Op):
 
 def call_op(program: Program, vjp: Callable[..., Any] | None) -> Call:
     return Call(
-        name=program.recorded.name, numpy=lambda *a: a, variadic=True, registered=False, vjp=vjp, program=program
+        name=program.recorded.name,
+        numpy=lambda *a: a,
+        variadic=True,
+        registered=False,
+        vjp=vjp,
+        program=program,
     )
 
 
@@ -108,7 +127,9 @@ class Trace:
     nargs: int
     tree: Any  # optree.PyTreeSpec of the result
     leaves: tuple[tuple[str, Any], ...]  # ("result", number) or ("value", a scalar)
-    variables: tuple[tuple[int, weakref.ref[Variable]], ...]  # (input position, Variable read there)
+    variables: tuple[
+        tuple[int, weakref.ref[Variable]], ...
+    ]  # (input position, Variable read there)
     assigned: tuple[weakref.ref[Variable], ...]
     same_as_input: Mapping[int, int]  # results that are an input object itself -> its position
     untaped: str | None
@@ -132,7 +153,11 @@ class Trace:
     def _result(self) -> Result:
         outputs = [at for _, at in self.program.sources]
         flat = [kind == "result" and number for kind, number in self.leaves]
-        plain = self.native_result and not self.assigned and flat == outputs == list(range(len(self.leaves)))
+        plain = (
+            self.native_result
+            and not self.assigned
+            and flat == outputs == list(range(len(self.leaves)))
+        )
         count = len(self.program.plan.outputs)
         if plain and count == len(flat):
             if self.tree == optree.tree_structure(0, none_is_leaf=True):

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_STANDARD = tuple(os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib"))
+_STANDARD = tuple(
+    os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")
+)
 # Packages that the core calls: what they do on its behalf is not the user's doing.
 _CALLED = tuple(
     os.path.realpath(folder) + os.sep
@@ -25,9 +27,11 @@ _CALLED = tuple(
 # Written in public ops, as users write theirs: recorded, guarded and reached like user code.
 _WRITTEN_IN_OPS = ("nn.py", "layers", "train", "data", "demo", "random.py")
 
-_PURE_MODULES = frozenset({"math", "cmath", "operator", "_operator", "itertools", "functools", "_functools", "_abc"})
+_PURE_MODULES = frozenset(
+    {"math", "cmath", "operator", "_operator", "itertools", "functools", "_functools", "_abc"}
+)
 _IMPURE_BUILTINS = frozenset(
-    "print input open exec eval compile __import__ breakpoint id globals locals vars dir help".split()
+    ["print", "input", "open", "exec", "eval", "compile", "__import__", "breakpoint", "id", "globals", "locals", "vars", "dir", "help"]
 )
 _PURE_TYPES = (
     bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range, slice, type(None), type, object,

@@ -44,7 +44,7 @@ def losses(history: Sequence[float], unigram: float, seconds: float) -> None:
 
 def speed(model: CharLSTM, step: fj.Function, lanes: int, length: int) -> None:
     """Print eager beside fused, for the cell alone and for the whole training step."""
-    ids = np.zeros((length, lanes), np.int64)
+    ids = fj.zeros((length, lanes), dtype="int64")
     state = model.initial_state(lanes)
     x = fj.zeros((lanes, model.alphabet_size))
     weights = (model.input_weights, model.state_weights, model.bias)

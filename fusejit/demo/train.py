@@ -25,7 +25,7 @@ SMOOTHING = 0.05  # how much the newest step counts in the loss that the bar sho
 class Options:
     """What the command line sets."""
 
-    steps: int = 1000
+    steps: int = 4000
     hidden: int = 128
     seed: int = 0
     eager: bool = False
@@ -77,7 +77,7 @@ def train(model: CharLSTM, step: fj.Function, ids: text.Ids, steps: int) -> list
         for inputs, targets, restart in bar:
             if restart:
                 state = model.initial_state(LANES)
-            loss, state = step(inputs, targets, *state)
+            loss, state = step(fj.asarray(inputs), fj.asarray(targets), *state)
             history.append(float(loss))
             smooth = history[-1] if smooth is None else smooth + SMOOTHING * (history[-1] - smooth)
             bar.set_postfix_str(f"{smooth:.2f} bits per character", refresh=False)

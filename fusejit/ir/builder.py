@@ -43,7 +43,10 @@ class Builder:
         return outputs
 
     def finish(
-        self, outputs: Sequence[Value], effects: Sequence[tuple[str, Value]] = (), stage: str = "recorded"
+        self,
+        outputs: Sequence[Value],
+        effects: Sequence[tuple[str, Value]] = (),
+        stage: str = "recorded",
     ) -> Graph:
         return Graph(
             self.name,
@@ -60,7 +63,9 @@ def constant(array: Array) -> Constant:
     return Constant(TensorType(array.dtype, array.shape), array)
 
 
-Rule = Callable[[Node, tuple[Value, ...], Builder, Mapping[Value, Node]], "tuple[Value, ...] | None"]
+Rule = Callable[
+    [Node, tuple[Value, ...], Builder, Mapping[Value, Node]], "tuple[Value, ...] | None"
+]
 """(node, its new inputs, builder, new producers) -> replacement values, or None to keep the node."""
 
 
@@ -76,7 +81,9 @@ def rewrite(graph: Graph, rule: Rule, stage: str) -> Graph:
         outputs = rule(node, inputs, builder, producers)
         if outputs is None:
             unchanged = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-            kept = node if unchanged else Node(node.op, inputs, node.outputs, node.params, node.where)
+            kept = (
+                node if unchanged else Node(node.op, inputs, node.outputs, node.params, node.where)
+            )
             builder.nodes.append(kept)
         else:
             new.update(zip(node.outputs, outputs, strict=True))
@@ -85,5 +92,12 @@ def rewrite(graph: Graph, rule: Rule, stage: str) -> Graph:
     outputs = tuple(new.get(v, v) for v in graph.outputs)
     effects = tuple((name, new.get(v, v)) for name, v in graph.effects)
     return Graph(
-        graph.name, graph.inputs, graph.input_names, tuple(builder.nodes), outputs, effects, graph.notes, stage
+        graph.name,
+        graph.inputs,
+        graph.input_names,
+        tuple(builder.nodes),
+        outputs,
+        effects,
+        graph.notes,
+        stage,
     )

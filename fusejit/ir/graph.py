@@ -98,7 +98,9 @@ class Graph:
 class GuardOp(Op):
     """Stops a replay whose operand has other bytes than `expected`, a parameter."""
 
-    def infer(self, types: Sequence[TensorType], params: Mapping[str, Any]) -> tuple[TensorType, ...]:
+    def infer(
+        self, types: Sequence[TensorType], params: Mapping[str, Any]
+    ) -> tuple[TensorType, ...]:
         return ()
 
 
@@ -106,7 +108,9 @@ class GuardOp(Op):
 class FusedOp(Op):
     """Several ops as one kernel. Parameters: kind (FusedKind) and body (Graph)."""
 
-    def infer(self, types: Sequence[TensorType], params: Mapping[str, Any]) -> tuple[TensorType, ...]:
+    def infer(
+        self, types: Sequence[TensorType], params: Mapping[str, Any]
+    ) -> tuple[TensorType, ...]:
         return tuple(value.type for value in params["body"].outputs)
 
 

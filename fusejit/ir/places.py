@@ -55,7 +55,9 @@ def _unreshape(place: Place, result: Shape, operand: Shape, rank: int) -> Place:
             covered *= result[i]
             i += 1
         if covered != extent:
-            raise NotAffine(f"reshape {list(operand)} to {list(result)} cuts across axes of a computed value")
+            raise NotAffine(
+                f"reshape {list(operand)} to {list(result)} cuts across axes of a computed value"
+            )
         found.append(index)
     return tuple(found)
 

@@ -49,9 +49,15 @@ def _param(value: Any) -> str:
 def format_graph(graph: Graph, source: bool = True) -> str:
     """The text of `graph`; `source=False` leaves the user's lines out, as golden files do."""
     names = _Names()
-    inputs = [f"{names.declare(v, n)}: {v.type}" for v, n in zip(graph.inputs, graph.input_names, strict=True)]
+    inputs = [
+        f"{names.declare(v, n)}: {v.type}"
+        for v, n in zip(graph.inputs, graph.input_names, strict=True)
+    ]
     results = ", ".join(str(v.type) for v in graph.outputs) or "()"
-    lines = [f"// {graph.name}: {graph.stage}", f"func @{graph.name}({', '.join(inputs)}) -> {results} {{"]
+    lines = [
+        f"// {graph.name}: {graph.stage}",
+        f"func @{graph.name}({', '.join(inputs)}) -> {results} {{",
+    ]
     lines += _format_nodes(graph.nodes, names, "  ", source)
     ending = "  return " + ", ".join(names.use(v) for v in graph.outputs)
     lines.append(ending.rstrip())
@@ -67,7 +73,9 @@ def _format_nodes(nodes: tuple[Node, ...], names: _Names, indent: str, source: b
             body: Graph = node.params["body"]
             inner = _format_body(body, node, names, indent + "  ", source)
             head = _head(node, names, indent)
-            lines.append(_placed(f"{head}fused<{node.params['kind'].value}> {operands} {{", node, source))
+            lines.append(
+                _placed(f"{head}fused<{node.params['kind'].value}> {operands} {{", node, source)
+            )
             lines += [*inner, indent + "}"]
             continue
         params = ", ".join(f"{k}={_param(v)}" for k, v in sorted(node.params.items()))

@@ -31,7 +31,9 @@ def _verify_node(graph: Graph, node: Node, known: set[Value]) -> None:
     expected = node.op.infer([v.type for v in node.inputs], node.params)
     found = tuple(v.type for v in node.outputs)
     if expected is not None and tuple(expected) != found:
-        raise VerifyError(f"{context}: outputs are {[*map(str, found)]}, not {[*map(str, expected)]}")
+        raise VerifyError(
+            f"{context}: outputs are {[*map(str, found)]}, not {[*map(str, expected)]}"
+        )
     if node.op is FUSED:
         body: Graph = node.params["body"]
         verify(body)

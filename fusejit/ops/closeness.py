@@ -1,4 +1,4 @@
-"""Comparisons that allow for rounding, and of whole arrays."""
+"""Comparisons that allow for rounding, of whole arrays, and with all of an array."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from ..operators import ArrayLike
 from ..tensor import Tensor, asarray
 from .arithmetic import abs_
 from .compare import equal, isfinite, isnan, logical_and, logical_or
-from .reduce import all
+from .reduce import all, any
+from .shape import expand_dims, flatten
 
 
 def isclose(
@@ -48,3 +49,15 @@ def array_equal(a: ArrayLike, b: ArrayLike, /) -> Tensor:
     """Whether the shapes are the same and all elements equal."""
     a, b = asarray(a), asarray(b)
     return all(equal(a, b)) if a.shape == b.shape else asarray(False)
+
+
+def isin(a: ArrayLike, b: ArrayLike, /, *, invert: bool = False) -> Tensor:
+    """Whether each element of a is among those of b; compares every pair.
+
+    Example:
+        >>> import fusejit as fj
+        >>> fj.isin([1, 2, 3], [3, 1]).tolist()
+        [True, False, True]
+    """
+    found = any(equal(expand_dims(a, -1), flatten(b)), -1)
+    return ~found if invert else found

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..dtypes import TensorType
 from ..errors import AxisError, ShapeError
-from ..op import Array, Opaque, broadcast_shapes, opaque
+from ..op import Array, Opaque, broadcast_shapes, opaque, size_of
 from ..operators import ArrayLike
 from ..scalar import BOOL, I64
 from ..tensor import Operators, Tensor, asarray
@@ -34,7 +34,14 @@ def _gather_array(x: Array, *indices: Array) -> Array:
 
 def _scatter_array(values: Array, *indices: Array, shape: Shape) -> Array:
     out = np.zeros(shape, values.dtype)
-    np.add.at(out, indices, values)
+    if values.size:
+        pairs = list(zip(indices, shape, strict=False))
+        wrapped = np.broadcast_arrays(*(np.where(i < 0, i + n, i) for i, n in pairs))
+        rows = np.ravel_multi_index(tuple(wrapped), shape[: len(indices)])
+        inner = size_of(shape[len(indices) :])
+        # One index a number: add.at is five times faster so than with one index a row.
+        places = np.asarray(rows)[..., np.newaxis] * inner + np.arange(inner)
+        np.add.at(out.reshape(-1), places.ravel(), values.ravel())
     return out
 
 

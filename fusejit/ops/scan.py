@@ -132,5 +132,22 @@ def cumulative_prod(
     return _scan("cumulative_prod", cumulative_prod_, x, axis, dtype, initial)
 
 
+def diff(x: ArrayLike, /, axis: int = -1, *, n: int = 1) -> Tensor:
+    """Each element after the first minus the one before it, along `axis`, n times over.
+
+    Example:
+        >>> import fusejit as fj
+        >>> fj.diff([1, 4, 9]).tolist()
+        [3, 5]
+    """
+    x = asarray(x)
+    axis = normalize_axis("diff", axis, x.ndim)
+    for _ in range(n):
+        extent = x.shape[axis]
+        later = slice_axis(x, axis, min(1, extent), extent)
+        x = later - slice_axis(x, axis, 0, max(extent - 1, 0))
+    return x
+
+
 Operators.install("cumsum", lambda self, axis=None: cumulative_sum(self, axis=axis))
 Operators.install("cumprod", lambda self, axis=None: cumulative_prod(self, axis=axis))

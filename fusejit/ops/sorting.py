@@ -134,14 +134,12 @@ def argsort(
 def _arg(op: Any, x: ArrayLike, axis: int | None, keepdims: bool) -> Tensor:
     x = asarray(x)
     REAL.common(op.name, x.dtype)
-    if axis is None:
-        found = op(reshape(x, (x.size,)), axis=0, keepdims=keepdims)
-        return reshape(found, (1,) * x.ndim) if keepdims else found
-    axis = normalize_axis(op.name, axis, x.ndim)
-    if not x.shape[axis]:
+    line = reshape(x, (x.size,)) if axis is None else x
+    place = normalize_axis(op.name, 0 if axis is None else axis, line.ndim)
+    if not line.shape[place]:
         raise ShapeError(f"{op.name}: no element to choose along axis {axis} of {x.type}.")
-    place: Tensor = op(x, axis=axis, keepdims=keepdims)
-    return place
+    found: Tensor = op(line, axis=place, keepdims=keepdims)
+    return reshape(found, (1,) * x.ndim) if axis is None and keepdims else found
 
 
 def argmax(x: ArrayLike, /, axis: int | None = None, *, keepdims: bool = False) -> Tensor:

@@ -23,7 +23,9 @@ def merge_axes(coefficients: Sequence[int], extents: Sequence[int]) -> int:
     kept = [(c, n) for c, n in zip(coefficients, extents, strict=True) if n != 1]
     for (outer, _), (inner, n) in zip(kept, kept[1:], strict=False):
         if outer != inner * n:
-            raise NotAffine("its operand repeats along part of the reduced axes, or is read out of order")
+            raise NotAffine(
+                "its operand repeats along part of the reduced axes, or is read out of order"
+            )
     return kept[-1][0] if kept else 0
 
 
@@ -46,7 +48,10 @@ class Layout:
     def collapse(self, addresses: Sequence[Affine]) -> list[tuple[int, Strides]]:
         """(offset, strides along [kept, reduced, columns]) of each address; NotAffine if impossible."""
         return [
-            (address.constant, tuple(self._stride(address.coefficients, axes) for axes in self.axes))
+            (
+                address.constant,
+                tuple(self._stride(address.coefficients, axes) for axes in self.axes),
+            )
             for address in addresses
         ]
 
@@ -63,7 +68,9 @@ class Layout:
 def axis_runs(shape: Sequence[int], axes: Sequence[int]) -> list[tuple[bool, tuple[int, ...]]]:
     """Neighbouring axes of one kind: (reduced?, axes), axes of extent 1 left out."""
     real = [(axis in axes, axis) for axis, extent in enumerate(shape) if extent != 1]
-    return [(kind, tuple(a for _, a in run)) for kind, run in groupby(real, key=lambda pair: pair[0])]
+    return [
+        (kind, tuple(a for _, a in run)) for kind, run in groupby(real, key=lambda pair: pair[0])
+    ]
 
 
 def reduction_layout(node: Node) -> Layout:
@@ -104,8 +111,10 @@ def blas_strides(
         base = inner
     flat = address if isinstance(address, Affine) else linear(address, base.type.shape, rank)
     rows, columns = operand.type.shape[-2:]
-    row, column = (c if n != 1 else 0 for c, n in zip(flat.coefficients[-2:], (rows, columns), strict=True))
-    readable = (column in (0, 1) and (columns == 1 or column == 1) and (row >= columns or rows == 1)) or (
-        row in (0, 1) and (rows == 1 or row == 1) and (column >= rows or columns == 1)
+    row, column = (
+        c if n != 1 else 0 for c, n in zip(flat.coefficients[-2:], (rows, columns), strict=True)
     )
+    readable = (
+        column in (0, 1) and (columns == 1 or column == 1) and (row >= columns or rows == 1)
+    ) or (row in (0, 1) and (rows == 1 or row == 1) and (column >= rows or columns == 1))
     return (base, flat.constant, flat.coefficients) if readable else None

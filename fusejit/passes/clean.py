@@ -14,7 +14,9 @@ def cse(graph: Graph) -> Graph:
     """Compute equal things once: the same op on the same operands. All ops are pure."""
     seen: dict[Hashable, Node] = {}
 
-    def first(node: Node, inputs: tuple[Value, ...], builder: Builder, _: Mapping[Value, Node]) -> Any:
+    def first(
+        node: Node, inputs: tuple[Value, ...], builder: Builder, _: Mapping[Value, Node]
+    ) -> Any:
         if node.op is GUARD:
             return None
         params = tuple(sorted(node.params.items()))

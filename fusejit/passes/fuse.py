@@ -45,6 +45,11 @@ def is_pointwise(node: Node) -> bool:
     return isinstance(op, Elementwise) and op.program(_dtypes(node), node.params) is not None
 
 
+def is_view(node: Node) -> bool:
+    """Whether the node is a view that kernels look through (NumPy runs it for dtypes without code)."""
+    return isinstance(node.op, View) and COMPILED.issuperset(_dtypes(node))
+
+
 def is_compiled_reduction(node: Node) -> bool:
     return isinstance(node.op, Reduction) and COMPILED.issuperset(_dtypes(node))
 
@@ -88,12 +93,14 @@ class _Fuser:
         for node in self.graph.nodes:
             self._place(node, last_group)
         nodes = tuple(self._emit(number, kernel) for number, kernel in enumerate(self.kernels))
-        return replace(self.graph, nodes=nodes, notes=(*self.graph.notes, *self.notes), stage="after fuse")
+        return replace(
+            self.graph, nodes=nodes, notes=(*self.graph.notes, *self.notes), stage="after fuse"
+        )
 
     # ---- 1. what is stored, what is inlined
 
     def _decide(self, node: Node) -> None:
-        if isinstance(node.op, View):
+        if is_view(node):
             self._decide_view(node)
         elif node in self.pointwise:
             if self._may_inline(node.outputs[0]):
@@ -120,7 +127,7 @@ class _Fuser:
 
     def _is_leaf(self, value: Value) -> bool:
         node = self.producers.get(value)
-        return node is None or not (isinstance(node.op, View) or node in self.pointwise)
+        return node is None or not (is_view(node) or node in self.pointwise)
 
     def _may_inline(self, value: Value) -> bool:
         """Whether every read of `value` is on the fly, and together they read each element once."""
@@ -143,12 +150,16 @@ class _Fuser:
         """(node, elements it reads, whether through a view) for each reader, views followed."""
         for node in self.uses.get(value, ()):
             output = node.outputs[0] if node.outputs else None
-            if isinstance(node.op, View) and output is not None and output not in self.stored:
+            if is_view(node) and output is not None and output not in self.stored:
                 yield from self._readers(output, output.type.size, True)
-            elif isinstance(node.op, View):
+            elif is_view(node):
                 yield node, size, True
             else:
-                wider = output is not None and node in self.pointwise and output.type.shape != value.type.shape
+                wider = (
+                    output is not None
+                    and node in self.pointwise
+                    and output.type.shape != value.type.shape
+                )
                 elements = output.type.size if wider and output is not None else size
                 yield node, elements, moved or wider
 
@@ -169,17 +180,24 @@ class _Fuser:
 
     def _producer_unless_stored(self, value: Value) -> Node | None:
         node = self.producers.get(value)
-        if node is None or value in self.stored or not (isinstance(node.op, (View, Source)) or node in self.pointwise):
+        if (
+            node is None
+            or value in self.stored
+            or not (is_view(node) or isinstance(node.op, Source) or node in self.pointwise)
+        ):
             return None
         return node
 
     def _is_blas(self, node: Node) -> bool:
-        return isinstance(node.op, Contraction) and node.outputs[0].type.dtype.name in ("float32", "float64")
+        return isinstance(node.op, Contraction) and node.outputs[0].type.dtype.name in (
+            "float32",
+            "float64",
+        )
 
     def _blas_base(self, operand: Value) -> Value | None:
         """The stored value that `operand` is a strided matrix of; None if it must be copied first."""
         base = operand
-        while base in self.producers and isinstance(self.producers[base].op, View):
+        while base in self.producers and is_view(self.producers[base]):
             base = self.producers[base].inputs[0]
         made = self.producers.get(base)
         if base is operand or (made is not None and isinstance(made.op, Source)):
@@ -188,13 +206,13 @@ class _Fuser:
 
     def _view_producer(self, value: Value) -> Node | None:
         node = self.producers.get(value)
-        return node if node is not None and isinstance(node.op, View) else None
+        return node if node is not None and is_view(node) else None
 
     # ---- 2. which kernel
 
     def _place(self, node: Node, last_group: dict[tuple[int, ...], int]) -> None:
         output = node.outputs[0] if node.outputs else None
-        gathered = isinstance(node.op, (View, Source)) or node in self.pointwise
+        gathered = is_view(node) or isinstance(node.op, Source) or node in self.pointwise
         if output is not None and gathered:
             if output in self.inlined or (output not in self.stored and node not in self.pointwise):
                 return
@@ -220,15 +238,27 @@ class _Fuser:
         if number is not None:
             kernel = self.kernels[number]
             operands = {v for v in operands if v in self.stored or self.home.get(v, -1) != number}
-            refusals = [r for r in (self.why_not(node, leaf, at_place, number) for leaf, at_place in self._leaves(node)) if r]
-            full = len(kernel.operands | operands) > MAX_OPERANDS or kernel.instructions + cost > MAX_INSTRUCTIONS
+            refusals = [
+                r
+                for r in (
+                    self.why_not(node, leaf, at_place, number)
+                    for leaf, at_place in self._leaves(node)
+                )
+                if r
+            ]
+            full = (
+                len(kernel.operands | operands) > MAX_OPERANDS
+                or kernel.instructions + cost > MAX_INSTRUCTIONS
+            )
             if not refusals and not full:
                 kernel.roots.append(node)
                 kernel.operands |= operands
                 kernel.instructions += cost
                 return number
             if full and not refusals:
-                self._note(kernel.roots[-1], node, f"the kernel is full ({len(kernel.operands)} arrays)")
+                self._note(
+                    kernel.roots[-1], node, f"the kernel is full ({len(kernel.operands)} arrays)"
+                )
         for leaf, at_place in self._leaves(node):
             reason = self.why_not(node, leaf, at_place, number if number is not None else -1)
             if reason and leaf in self.producers:
@@ -253,7 +283,9 @@ class _Fuser:
         if kernel.kind is None:
             return f"{producer.op.name} is a step of its own"
         if leaf.type.shape != consumer.outputs[0].type.shape:
-            return f"it loops over {list(leaf.type.shape)}, not {list(consumer.outputs[0].type.shape)}"
+            return (
+                f"it loops over {list(leaf.type.shape)}, not {list(consumer.outputs[0].type.shape)}"
+            )
         if not at_place:
             return "it is read at other places than where it is computed"
         if home > number:
@@ -273,9 +305,11 @@ class _Fuser:
                 continue
             seen.add((value, at_place))
             made = self.producers.get(value)
-            if made is not None and value not in self.stored and isinstance(made.op, (View, Source)):
-                stack.extend((v, False) for v in made.inputs)
-            elif value in self.inlined and made is not None:
+            if (
+                made is not None
+                and value not in self.stored
+                and (is_view(made) or isinstance(made.op, Source))
+            ) or (value in self.inlined and made is not None):
                 stack.extend((v, False) for v in made.inputs)
             else:
                 found[value] = found.get(value, True) and at_place
@@ -301,17 +335,31 @@ class _Fuser:
     def _emit(self, number: int, kernel: Kernel) -> Node:
         if kernel.kind is None:
             return kernel.roots[0]
-        outputs = [v for node in kernel.roots for v in node.outputs if v in self.stored or v in self.escaping]
+        outputs = [
+            v
+            for node in kernel.roots
+            for v in node.outputs
+            if v in self.stored or v in self.escaping
+        ]
         if not outputs:  # computed for nothing but keeps its place: dead code was already dropped
             outputs = list(kernel.roots[-1].outputs)
         members = {v: node for node in kernel.roots for v in node.outputs}
         body, inputs = self._body(outputs, members, kernel)
         if len(body) == 1 and tuple(outputs) == body[0].outputs:
             return body[0]
-        graph = Graph("body", tuple(inputs), tuple(f"i{i}" for i in range(len(inputs))), tuple(body), tuple(outputs), stage="fused")
+        graph = Graph(
+            "body",
+            tuple(inputs),
+            tuple(f"i{i}" for i in range(len(inputs))),
+            tuple(body),
+            tuple(outputs),
+            stage="fused",
+        )
         where = kernel.roots[0].where
         fresh = tuple(outputs)
-        return Node(FUSED, tuple(inputs), fresh, {"kind": kernel.kind, "body": _renamed(graph)}, where)
+        return Node(
+            FUSED, tuple(inputs), fresh, {"kind": kernel.kind, "body": _renamed(graph)}, where
+        )
 
     def _body(
         self, outputs: Sequence[Value], members: dict[Value, Node], kernel: Kernel
@@ -340,9 +388,15 @@ class _Fuser:
         """The producer of `value`, if this kernel computes it on the fly."""
         if value in self.stored or (value not in self.inlined and self._is_leaf(value)):
             node = self.producers.get(value)
-            return node if node is not None and isinstance(node.op, Source) and value not in self.stored else None
+            return (
+                node
+                if node is not None and isinstance(node.op, Source) and value not in self.stored
+                else None
+            )
         node = self.producers[value]
-        return node if isinstance(node.op, (View, Source)) or value in self.inlined else None
+        return (
+            node if is_view(node) or isinstance(node.op, Source) or value in self.inlined else None
+        )
 
 
 def _renamed(body: Graph) -> Graph:
@@ -355,5 +409,8 @@ def _renamed(body: Graph) -> Graph:
         nodes.append(Node(node.op, inputs, outputs, node.params, node.where))
         new.update(zip(node.outputs, outputs, strict=True))
     return replace(
-        body, inputs=tuple(new[v] for v in body.inputs), nodes=tuple(nodes), outputs=tuple(new[v] for v in body.outputs)
+        body,
+        inputs=tuple(new[v] for v in body.inputs),
+        nodes=tuple(nodes),
+        outputs=tuple(new[v] for v in body.outputs),
     )

@@ -25,7 +25,9 @@ def simplify(graph: Graph) -> Graph:
     return rewrite(graph, _first_rule, "after simplify")
 
 
-def _first_rule(node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers) -> Found:
+def _first_rule(
+    node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers
+) -> Found:
     for rule in RULES:
         found = rule(node, inputs, builder, producers)
         if found is not None:
@@ -33,18 +35,24 @@ def _first_rule(node: Node, inputs: tuple[Value, ...], builder: Builder, produce
     return None
 
 
-def fold_constants(node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers) -> Found:
+def fold_constants(
+    node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers
+) -> Found:
     """op(c1, c2) = c3, for scalars and ops that NumPy computes bit by bit."""
     op = node.op
     scalars = all(isinstance(v, Constant) and v.array.size == 1 for v in inputs)
-    if not (inputs and scalars and isinstance(op, Elementwise) and op.exact and len(node.outputs) == 1):
+    if not (
+        inputs and scalars and isinstance(op, Elementwise) and op.exact and len(node.outputs) == 1
+    ):
         return None
     with np.errstate(all="ignore"):
         arrays = [v.array for v in inputs if isinstance(v, Constant)]
         return (constant(np.asarray(op.eager(arrays, node.params))),)
 
 
-def multiply_by_one(node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers) -> Found:
+def multiply_by_one(
+    node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers
+) -> Found:
     """x * 1 = x. (x + 0 is not x: it turns -0.0 into 0.0.)"""
     if node.op is not multiply:
         return None
@@ -61,7 +69,9 @@ def _is_all(value: Value, number: int, producers: Producers) -> bool:
     return isinstance(value, Constant) and bool((value.array == number).all())
 
 
-def merge_reshapes(node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers) -> Found:
+def merge_reshapes(
+    node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers
+) -> Found:
     """reshape(reshape(x)) = reshape(x); a reshape to its own shape is x."""
     if not (isinstance(node.op, View) and node.op.index is None):
         return None
@@ -74,7 +84,9 @@ def merge_reshapes(node: Node, inputs: tuple[Value, ...], builder: Builder, prod
     return None if x is inputs[0] else builder.add(node.op, (x,), node.params, where=node.where)
 
 
-def merge_placements(node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers) -> Found:
+def merge_placements(
+    node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers
+) -> Found:
     """place(a) + place(b) = place(a + 0, b + 0) where the regions do not meet.
 
     The gradients of slices of one value sum to one assembly without zero fill. Adding zero keeps what
@@ -86,11 +98,17 @@ def merge_placements(node: Node, inputs: tuple[Value, ...], builder: Builder, pr
     if not all(p is not None and p.op is place_ for p in parts):
         return None
     left, right = (p for p in parts if p is not None)
-    if left.outputs[0].type != right.outputs[0].type or not _disjoint(_regions(left), _regions(right)):
+    if left.outputs[0].type != right.outputs[0].type or not _disjoint(
+        _regions(left), _regions(right)
+    ):
         return None
-    operands = [_plus_zero(v, builder, producers, node.where) for v in (*left.inputs, *right.inputs)]
+    operands = [
+        _plus_zero(v, builder, producers, node.where) for v in (*left.inputs, *right.inputs)
+    ]
     ranges = (*left.params["ranges"], *right.params["ranges"])
-    return builder.add(place_, operands, {"shape": left.params["shape"], "ranges": ranges}, where=node.where)
+    return builder.add(
+        place_, operands, {"shape": left.params["shape"], "ranges": ranges}, where=node.where
+    )
 
 
 def _plus_zero(value: Value, builder: Builder, producers: Producers, where: str | None) -> Value:
@@ -108,7 +126,10 @@ def _regions(node: Node) -> list[list[tuple[int, int]]]:
     _, regions = op.regions([v.type.shape for v in node.inputs], **node.params)
     boxes = []
     for region, operand in zip(regions, node.inputs, strict=True):
-        ends = [(start, start + step * (n - 1)) for (start, step), n in zip(region, operand.type.shape, strict=True)]
+        ends = [
+            (start, start + step * (n - 1))
+            for (start, step), n in zip(region, operand.type.shape, strict=True)
+        ]
         boxes.append([(min(a, b), max(a, b) + 1) for a, b in ends])
     return boxes
 
@@ -120,7 +141,9 @@ def _disjoint(left: Sequence[Any], right: Sequence[Any]) -> bool:
     return all(apart(a, b) for a in left for b in right)
 
 
-def gather_axes(node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers) -> Found:
+def gather_axes(
+    node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers
+) -> Found:
     """sum(x, axes apart) = reshape(sum(permute(x), last axes)): kernels reduce neighbouring axes."""
     if not isinstance(node.op, Reduction):
         return None
@@ -133,14 +156,18 @@ def gather_axes(node: Node, inputs: tuple[Value, ...], builder: Builder, produce
     (moved,) = builder.add(permute_dims_, (x,), {"axes": order}, where=node.where)
     last = {"axes": tuple(range(rank - len(axes), rank)), "keepdims": False}
     (reduced,) = builder.add(node.op, (moved,), last, where=node.where)
-    return builder.add(reshape_, (reduced,), {"shape": node.outputs[0].type.shape}, where=node.where)
+    return builder.add(
+        reshape_, (reduced,), {"shape": node.outputs[0].type.shape}, where=node.where
+    )
 
 
 def covers(node: Node) -> bool:
     """Whether the operands of an assembly fill its result, so that nothing needs zeroing."""
     op = node.op
     assert isinstance(op, Assembly)
-    return op.covers or sum(v.type.size for v in node.inputs) == math.prod(node.outputs[0].type.shape)
+    return op.covers or sum(v.type.size for v in node.inputs) == math.prod(
+        node.outputs[0].type.shape
+    )
 
 
 RULES: tuple[Rule, ...] = (

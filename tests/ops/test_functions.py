@@ -91,6 +91,16 @@ def test_scans_sorts_and_searches(shape: tuple[int, ...]) -> None:
         assert fj.argmin(x, keepdims=True).shape == (1,) * x.ndim
 
 
+def test_differences_and_membership() -> None:
+    x = array((3, 4), "float64")
+    for axis in (0, -1):
+        for n in (0, 1, 2):
+            assert_same(fj.diff(x, axis, n=n), np.diff(x, n, axis))
+    assert fj.diff(np.zeros(0)).shape == (0,)
+    assert_same(fj.isin([[1, 2], [3, 4]], [4, 1]), np.isin([[1, 2], [3, 4]], [4, 1]))
+    assert fj.isin([1, 2], [2], invert=True).tolist() == [True, False]
+
+
 def test_stable_descending_order() -> None:
     assert fj.argsort([1, 2, 1, 2], descending=True).tolist() == [1, 3, 0, 2]
 
@@ -186,8 +196,17 @@ def test_broadcasting() -> None:
     assert fj.broadcast_shapes((3, 1), (4,)) == (3, 4)
 
 
-PRODUCTS = [((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 3), (3, 4)), ((5, 2, 3), (3,)),
-            ((5, 2, 3), (3, 4)), ((3,), (5, 3, 2)), ((5, 1, 2, 3), (4, 3, 2)), ((0, 3), (3, 2))]  # fmt: skip
+PRODUCTS = [
+    ((3,), (3,)),
+    ((2, 3), (3,)),
+    ((3,), (3, 2)),
+    ((2, 3), (3, 4)),
+    ((5, 2, 3), (3,)),
+    ((5, 2, 3), (3, 4)),
+    ((3,), (5, 3, 2)),
+    ((5, 1, 2, 3), (4, 3, 2)),
+    ((0, 3), (3, 2)),
+]
 
 
 @pytest.mark.parametrize(("left", "right"), PRODUCTS, ids=str)
@@ -212,8 +231,24 @@ def test_other_products() -> None:
     assert_same(fj.cross(u, v), np.cross(u, v), 1e-12)
 
 
-EINSUMS = ["ij,jk->ik", "ij,jk", "ij->ji", "ij->", "ii->i", "ii", "ij,ij->i", "i,j->ij", "...ij,...jk->...ik",
-           "bij,bjk->bik", "ij,jk,kl->il", "i...->...", "ijj->i", "ij,k->k", "bi,bj,bk->ijk", "ij,...j"]  # fmt: skip
+EINSUMS = [
+    "ij,jk->ik",
+    "ij,jk",
+    "ij->ji",
+    "ij->",
+    "ii->i",
+    "ii",
+    "ij,ij->i",
+    "i,j->ij",
+    "...ij,...jk->...ik",
+    "bij,bjk->bik",
+    "ij,jk,kl->il",
+    "i...->...",
+    "ijj->i",
+    "ij,k->k",
+    "bi,bj,bk->ijk",
+    "ij,...j",
+]
 
 
 @pytest.mark.parametrize("subscripts", EINSUMS)

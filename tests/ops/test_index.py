@@ -179,6 +179,20 @@ def test_nonzero_and_repeat() -> None:
     assert fj.constant([1, 2]).repeat(2).tolist() == [1, 1, 2, 2]
 
 
+def test_gradients_of_gathers_add_up(rng: np.random.Generator) -> None:
+    for shape, keys in [
+        ((5,), ([0, -1, 0],)),
+        ((3, 4, 2), ([[0], [-1]], [1, 1, 0])),
+        ((0, 2), ([],)),
+    ]:
+        x, indices = rng.normal(size=shape), tuple(np.array(k, int) for k in keys)
+        weights = rng.normal(size=x[indices].shape)
+        grad = fj.gradients_function(lambda x, i=indices, w=weights: fj.sum(x[i] * w))
+        expected = np.zeros_like(x)
+        np.add.at(expected, indices, weights)
+        np.testing.assert_array_equal(grad(x)[0].numpy(), expected)
+
+
 def test_gradients_of_indexing(rng: np.random.Generator) -> None:
     x = rng.normal(size=(3, 4))
     check_gradients(lambda x: x[1:, ::-2] * x[0, 1], x)
