@@ -22,14 +22,10 @@ class Settings:
     """The settings in force. Field `verify` is the variable FUSEJIT_VERIFY, and so on."""
 
     disable: bool = False  # @function is the identity
-    check: bool = False  # every decorated call is compared with eager, op by op
     verify: bool = False  # the IR is verified after each pass
     no_reuse: bool = False  # no two temporaries share memory (to bisect a planner bug)
-    debug_nans: bool = False  # the first op that makes a NaN or an infinity raises
     log: str = ""  # "" or "recompiles": one line on stderr for each recording
     dump: str = ""  # a directory that receives the text of every stage, or ""
-    cache_dir: str = ""  # where compiled kernels are kept, or "" for the user's cache directory
-    num_threads: int = 0  # 0: as many as the process may use
     device: str = "/cpu:0"  # where new tensors live
     default_float: str = "float32"  # dtype of Python floats: float32 or float64
 
@@ -43,10 +39,6 @@ def _parse(name: str, text: str, model: object) -> object:
         if text.lower() not in values:
             raise FuseJitError(f"FUSEJIT_{name.upper()}: expected 0 or 1, got {text!r}")
         return values[text.lower()]
-    if isinstance(model, int):
-        if not text.isdigit():
-            raise FuseJitError(f"FUSEJIT_{name.upper()}: expected a count, got {text!r}")
-        return int(text)
     return text
 
 

@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
@@ -190,6 +191,16 @@ def _kernels(fused: Graph, steps: Sequence[Step]) -> list[str]:
             f"(run by NumPy, as no kernel exists for them: {', '.join(dict.fromkeys(opaque))})"
         )
     return lines
+
+
+def dump(function: Function, trace: Trace, folder: str) -> None:
+    """Write every stage of a new trace as text: one file a stage, numbered as recorded."""
+    target = Path(folder)
+    target.mkdir(parents=True, exist_ok=True)
+    stem = f"{function.__name__.strip('<>')}.{function.num_traces}"
+    for stage, graph in trace.program.stages.items():
+        (target / f"{stem}.{stage}.ir").write_text(str(graph), "utf-8")
+    (target / f"{stem}.ll").write_text(llvm(trace), "utf-8")
 
 
 def llvm(trace: Trace) -> str:

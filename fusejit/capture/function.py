@@ -11,6 +11,7 @@ import contextlib
 import functools
 import inspect
 import logging
+import sys
 import threading
 import time
 import types
@@ -23,18 +24,20 @@ import numpy as np
 
 from .. import dispatch
 from ..autodiff.tape import GradientTape
+from ..backends.llvm import abi
 from ..backends.llvm import callable as native
 from ..backends.llvm.checks import Arg, Itself
 from ..config import config
+from ..device import backend
 from ..dtypes import as_dtype
-from ..errors import CaptureError, RecompileError
+from ..errors import CaptureError, FuseJitError, RecompileError
 from ..ir.graph import Graph
 from ..tensor import Tensor, as_operand, user_frame, wrap
 from . import explain
 from .gradient import Differentiable
 from .parameters import Parameters
 from .purity import location
-from .record import Refusal, record
+from .record import Refusal, defined_at, record
 from .recorder import Recorder
 from .trace import Stopped, Trace
 
@@ -170,6 +173,8 @@ class Function(native.NativeCallable):
     def _miss(self, /, *args: Any, **kwargs: Any) -> Any:
         if config.settings.disable or any(isinstance(h, Recorder) for h in dispatch.handlers()):
             return self.eager(*args, **kwargs)  # a callee of a recorded function is its Python body
+        if _why_not_here() is not None:
+            return self.eager(*args, **kwargs)
         flat = self._parameters.flatten(args, kwargs)
         if self._refusal is not None:
             return self.eager(*args, **kwargs)
@@ -219,10 +224,13 @@ class Function(native.NativeCallable):
             if isinstance(recording.outcome, Refusal):
                 self._refuse(recording.outcome)
             else:
-                self._keep(recording.outcome)
+                self._keep_or_refuse(recording.outcome)
         self.num_traces += 1
         spent = 1e3 * (time.perf_counter() - began)
-        log.info("%s: %s (%.1f ms) at %s", self.__name__, why, spent, location(user_frame()))
+        line = f"{self.__name__}: {why} ({spent:.1f} ms) at {location(user_frame())}"
+        log.info(line)
+        if config.settings.log == "recompiles":
+            print(f"fusejit: {line}", file=sys.stderr)
         return recording.result
 
     def _why_new(self, flat: Sequence[Any]) -> str:
@@ -234,6 +242,15 @@ class Function(native.NativeCallable):
         if miss < 0:
             return "recording another path: a guarded value differs"
         return f"recording again: {describe_miss(trace, miss, flat)}"
+
+    def _keep_or_refuse(self, trace: Trace) -> None:
+        """The body has run, so a failure to compile costs speed and a warning, never the result."""
+        try:
+            self._keep(trace)
+            if config.settings.dump:
+                explain.dump(self, trace, config.settings.dump)
+        except (FuseJitError, MemoryError) as error:
+            self._refuse(Refusal(f"it could not be compiled: {error}", defined_at(self.eager)))
 
     def _keep(self, trace: Trace) -> None:
         from ..backends.llvm import jit
@@ -277,6 +294,16 @@ class Function(native.NativeCallable):
             self._gradients.clear()
             self._refusal = None
             self._attempts = 0
+
+
+@functools.cache  # a fact about the installation
+def _why_not_here() -> str | None:
+    """Why nothing can be compiled here, said once; None where it can."""
+    missing = None if backend("cpu") else "llvmlite is not installed"
+    reason = missing or abi.why_not_native()
+    if reason is not None:
+        warnings.warn(f"fusejit: {reason}; everything runs eagerly.", EagerWarning, stacklevel=3)
+    return reason
 
 
 def describe_miss(trace: Trace, number: int, flat: Sequence[Any]) -> str:

@@ -52,7 +52,7 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
     try:
         before = Snapshot(function, flat, parameters.names)
     except Unreachable as reason:
-        refusal = Refusal(str(reason), _defined(function))
+        refusal = Refusal(str(reason), defined_at(function))
         return Recording(parameters.call(function, flat), refusal)
     recorder = Recorder(function.__name__)
     given = _declare(before, recorder, flat)
@@ -68,7 +68,8 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
     return Recording(result, outcome)
 
 
-def _defined(function: types.FunctionType) -> str:
+def defined_at(function: types.FunctionType) -> str:
+    """'train.py:12' of the function's first line."""
     return f"{function.__code__.co_filename.rpartition('/')[2]}:{function.__code__.co_firstlineno}"
 
 
@@ -113,14 +114,14 @@ def _judge(
     try:
         after = Snapshot(function, flat, parameters.names)
     except Unreachable as reason:
-        return Refusal(str(reason), _defined(function))
+        return Refusal(str(reason), defined_at(function))
     changed = before.changes(after)
     if changed:
         path, escaped = changed[0]
         what = "a Tensor is stored in" if escaped else "the call changes"
         advice = "return it, or keep it in a Variable"
-        return Refusal(f"{what} {path}; {advice}", _defined(function), lasting=False)
-    return _trace(before, recorder, returned, len(flat), _defined(function))
+        return Refusal(f"{what} {path}; {advice}", defined_at(function), lasting=False)
+    return _trace(before, recorder, returned, len(flat), defined_at(function))
 
 
 def _trace(

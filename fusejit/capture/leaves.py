@@ -1,0 +1,150 @@
+"""What a walk over Python state has found: the checks for it, tokens to compare, inputs of the plan."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+
+from ..backends.llvm.checks import (
+    Absent,
+    Arg,
+    Attribute,
+    Behind,
+    Check,
+    Content,
+    Expect,
+    Field,
+    Input,
+    Item,
+    Itself,
+    Kept,
+    Key,
+    Of,
+    Same,
+    Source,
+    Take,
+)
+from ..tensor import Tensor
+
+MAX_LEAVES = 4096
+"""Checks of one recording. At about 10 ns each, more would cost more than most calls they guard."""
+MAX_VISITED = 16 * MAX_LEAVES
+"""Values looked at before a call, when it is not known yet which functions will run (0.2 s)."""
+
+Place = tuple[Hashable, ...]
+"""Where a value was found, as (id of what holds it, how it is held)."""
+
+
+class Unreachable(Exception):
+    """State that cannot be watched; str() says what and where."""
+
+
+class Leaves:
+    """Checks and tokens, each place once.
+
+    Objects that were seen stay alive as long as this does, so that ids stay unique.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self.checks: list[Check] = []
+        self.paths: list[str] = []  # what each check looks at, as Python spells it
+        self.tokens: dict[Place, tuple[object, ...]] = {}
+        self.names: dict[Place, str] = {}
+        self.inputs: list[Tensor | np.ndarray[Any, Any]] = []
+        self.input_names: list[str] = []
+        self.input_args: list[int | None] = []  # which argument an input is, if it is one itself
+        self._limit = limit
+        self._behind: list[object] = []  # the value that each check takes
+        self._made: dict[Place, Of] = {}
+        self._seen: dict[int, object] = {}
+
+    def check(
+        self, path: str, source: Source, take: Take, expect: Expect, value: object, *token: object
+    ) -> Of:
+        """Note one check, and what to compare: two walks that agree have equal tokens everywhere."""
+        place = (*self._place(source, take), type(expect).__name__)
+        if place in self._made:
+            return self._made[place]
+        if len(self.checks) >= self._limit:
+            raise Unreachable(f"it reaches over {self._limit} values (the last one at {path})")
+        self.checks.append(Check(source, take, expect))
+        self.paths.append(path)
+        self._behind.append(value)
+        self.keep(value)
+        self.note(path, place, *token)
+        self._made[place] = Of(len(self.checks) - 1)
+        return self._made[place]
+
+    def note(self, path: str, place: Place, *token: object) -> None:
+        """Something to compare that needs no check."""
+        self.tokens[place] = token
+        self.names[place] = path
+
+    def add_input(self, value: Any, path: str, source: Source, take: Take) -> int:
+        """The position of a new input."""
+        self.inputs.append(value)
+        self.input_names.append(path)
+        direct = isinstance(source, Arg) and isinstance(take, Itself)
+        self.input_args.append(source.index if direct and isinstance(source, Arg) else None)
+        return len(self.inputs) - 1
+
+    def visited(self, value: object) -> bool:
+        """Whether the value was walked before; from now on it was."""
+        known = ("walked", id(value)) in self.tokens
+        self.note("", ("walked", id(value)))
+        self.keep(value)
+        return known
+
+    def keep(self, value: object) -> None:
+        self._seen[id(value)] = value
+
+    def _place(self, source: Source, take: Take) -> Place:
+        match source:
+            case Of(number):
+                holder: Hashable = id(self._behind[number])
+                self.keep(self._behind[number])
+            case Kept(value):
+                holder = id(value)
+                self.keep(value)
+            case Arg(index):
+                holder = ("argument", index)
+            case Behind(ref):
+                holder = id(ref)
+        match take:
+            case Key(key):
+                return holder, "key", type(key), key if key == key else id(key)  # a NaN is no NaN
+            case Attribute(name) | Field(name):
+                return holder, type(take).__name__, name
+            case Item(index):
+                return holder, "item", index
+            case Content():
+                return holder, "content"
+        return (holder,)
+
+
+def changes(before: Leaves, after: Leaves) -> list[tuple[str, bool]]:
+    """(path, whether a Tensor appeared there) for each place of `after` that `before` saw otherwise.
+
+    `before` must have walked at least what `after` did. A place that is gone is seen by its holder:
+    the length of a container, the number of attributes of an object.
+    """
+    return [
+        (after.names[place], bool(token) and token[0] == "tensor")
+        for place, token in after.tokens.items()
+        if place[0] != "walked" and before.tokens.get(place) != token
+    ]
+
+
+def same_expectation(value: object) -> Expect:
+    """Identity: Absent for None where C keeps a null."""
+    return Absent() if value is None else Same(value)
+
+
+def weakly(value: object) -> weakref.ref[Any] | None:
+    try:
+        return weakref.ref(value)
+    except TypeError:
+        return None
