@@ -41,7 +41,7 @@ def parse(name: str) -> str:
 
 
 def require(name: str) -> str:
-    """The canonical name of a device that this installation can use; DeviceError says what lacks."""
+    """The canonical name of a device that can be used here; DeviceError says what lacks."""
     canonical = parse(name)
     if canonical.startswith("/gpu"):
         raise DeviceError(

@@ -80,7 +80,7 @@ def top() -> Handler:
 
 
 def call(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
-    """Apply `op` to whatever the user passed: a Tensor, or a tuple if the op has several outputs."""
+    """Apply `op` to what the user passed: a Tensor, or a tuple if it has several outputs."""
     return _bottom.call(op, operands, params)
 
 

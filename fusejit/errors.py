@@ -1,6 +1,7 @@
 """Every error that fusejit raises, and how operands and source lines read in a message.
 
-Each class also derives from the builtin that NumPy would raise, so `except ValueError` keeps working.
+Each class also derives from the builtin that NumPy would raise, so `except ValueError` keeps
+working.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ class GradientError(FuseJitError, RuntimeError):
 
 
 class CaptureError(FuseJitError, TypeError):
-    """A function that `@fj.function` cannot decorate, or a call that it was told not to run eagerly."""
+    """A function that `@fj.function` cannot decorate, or a call that has no plan."""
 
 
 class RecompileError(FuseJitError, RuntimeError):

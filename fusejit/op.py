@@ -74,6 +74,8 @@ NUMERIC = DTypeRule(kinds="iufc")
 REAL = DTypeRule(kinds="biuf")
 ORDERED = DTypeRule(kinds="iuf")
 MAGNITUDE = DTypeRule(magnitude=True)
+COMPLEX = DTypeRule(kinds="c")
+COMPLEX_PART = DTypeRule(kinds="c", magnitude=True)
 FLOATING = DTypeRule(kinds="fc", floating=True)
 REAL_FLOATING = DTypeRule(kinds="f", floating=True)
 INTEGRAL = DTypeRule(kinds="biu")
@@ -207,9 +209,10 @@ class Reduction(SingleOp):
 class View(SingleOp):
     """The same elements at other places: `index` maps an output place to an input place.
 
-    `shape(input_shape, **params)` infers; `index(place, input_shape, **params)` is given and returns
-    one affine expression an axis (`ir.affine.Affine`: they add, subtract and scale by integers), or
-    None where the map is not affine. `reshape` alone has neither: it keeps the linear order.
+    `shape(input_shape, **params)` infers; `index(place, input_shape, **params)` is given and
+    returns one affine expression an axis (`ir.affine.Affine`: they add, subtract and scale by
+    integers), or None where the map is not affine. `reshape` alone has neither: it keeps the linear
+    order.
     """
 
     shape: Callable[..., tuple[int, ...]]

@@ -64,8 +64,9 @@ class Program:
 
 # name -> how many operands. Operands share one dtype unless noted; comparisons yield bool.
 # fma(a, b, c) rounds once; rint rounds half to even; copysign takes the sign of its second operand;
-# div is IEEE for floats and floors for integers, rem has the sign of the divisor (NumPy's `//`, `%`);
-# mulhi is the upper half of an unsigned product; bitcast keeps the bits; select(bool, a, b) picks.
+# div is IEEE for floats and floors for integers, rem has the sign of the divisor (NumPy's `//`,
+# `%`); mulhi is the upper half of an unsigned product; bitcast keeps the bits; select(bool, a, b)
+# picks.
 PRIMS: dict[str, int] = {
     "arg": 0,
     "const": 0,

@@ -1,7 +1,8 @@
 """Tensor, the immutable array; conversion of what users pass; and eager execution.
 
 A Tensor has fixed slots, because native code reads and makes them: `_data` (the ndarray), `_tag` (a
-serial number that a tape gave it) and `_origin` (where the user made it, resolved when an error asks).
+serial number that a tape gave it) and `_origin` (where the user made it, resolved when an error
+asks).
 """
 
 from __future__ import annotations
@@ -184,7 +185,7 @@ class Tensor(Operators):
 
     def __setitem__(self, key: object, value: object) -> None:
         raise FuseJitError(
-            "Tensors are immutable: t[i] = v has no effect to have. Build a new one, for example with "
+            "Tensors are immutable: t[i] = v is not possible. Build a new one, for example with "
             "where(mask, v, t) or concat, or keep state in a Variable."
         )
 
@@ -273,7 +274,8 @@ def asarray(obj: Any, /, *, dtype: object = None, copy: bool | None = None) -> T
     Args:
         obj: the data. Nested lists may hold Tensors: they are stacked.
         dtype: a dtype or its name; default as for `Tensor`.
-        copy: an ndarray is copied unless copy=False, which shares its memory: then do not write to it.
+        copy: an ndarray is copied unless copy=False, which shares its memory: then do not write to
+        it.
     Example:
         >>> import fusejit as fj
         >>> fj.asarray([1, 2]).dtype

@@ -1,7 +1,8 @@
 """What a code object can read: the names in its bytecode. Read only, never rewritten.
 
-An instruction that this Python version spells in a way not known here still has its name in `co_names`,
-so it is counted as both a global and an attribute: a superset is sound, it only costs a re-recording.
+An instruction that this Python version spells in a way not known here still has its name in
+`co_names`, so it is counted as both a global and an attribute: a superset is sound, it only costs a
+re-recording.
 """
 
 from __future__ import annotations

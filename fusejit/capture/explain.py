@@ -112,7 +112,8 @@ def explain(function: Function, trace: Trace) -> str:
     lines = [
         f"{function.__name__}: {len(before)} ops in {after} kernels; "
         f"{moved[0]:,} bytes moved unfused, {moved[1]:,} fused",
-        f"  recorded {function.num_traces} times; this plan: {spent}; {trace.num_compiles} kernels compiled for it",
+        f"  recorded {function.num_traces} times; this plan: {spent}; "
+        f"{trace.num_compiles} kernels compiled for it",
         "",
         "applies when",
         *(f"  {line}" for line in _conditions(trace)),
@@ -130,7 +131,7 @@ def explain(function: Function, trace: Trace) -> str:
     if not trace.native_result or not function._parameters.simple:
         lines += [
             "",
-            "entered from Python: it returns an input, or takes *args, ** or keyword-only parameters",
+            "entered from Python: it returns an input, or takes *args, ** or keyword-only ones",
         ]
     return "\n".join(lines) + "\n"
 

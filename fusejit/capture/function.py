@@ -1,8 +1,9 @@
 """`@fj.function`: what a decorated function is, and how a call finds its plan.
 
-A call enters natively (`backends.llvm.callable`). If no installed trace applies it arrives in `_miss`,
-which looks through all traces, runs one under a tape if a tape watches, and records another if none
-fits. What cannot be replayed runs eagerly, with one warning that says why and where.
+A call enters natively (`backends.llvm.callable`). If no installed trace applies it arrives in
+`_miss`, which looks through all traces, runs one under a tape if a tape watches, and records
+another if none fits. What cannot be replayed runs eagerly, with one warning that says why and
+where.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ MAX_TRACES = 64
 """Traces kept for a function, the least recently found dropped first. Each holds some 10 KB and is
 looked at in turn by a call that none of the first fits, at about 0.2 us each."""
 MAX_ATTEMPTS = 3
-"""Recordings thrown away because the call changed what it reaches, before a function runs eagerly: the
-first call may build state lazily and the second still see it new."""
+"""Recordings thrown away because the call changed what it reaches, before a function runs eagerly:
+the first call may build state lazily and the second still see it new."""
 
 log = logging.getLogger("fusejit")
 _forbidden = threading.local()
@@ -122,8 +123,8 @@ class Function(native.NativeCallable):
     def explain(self, *args: Any, **kwargs: Any) -> str:
         """One page: when the plan of this call applies, its kernels, and why ops were not fused.
 
-        Like the methods below, it makes the call once if it was never recorded. A function that runs
-        eagerly gives one line with the reason.
+        Like the methods below, it makes the call once if it was never recorded. A function that
+        runs eagerly gives one line with the reason.
         """
         try:
             trace = self._trace_of(args, kwargs)
@@ -157,7 +158,7 @@ class Function(native.NativeCallable):
         return explain.benchmark(self, trace, flat, lambda: self(*args, **kwargs))
 
     def warmup(self, *specs: Any) -> None:
-        """Record and compile for arguments like `specs`: Tensors, or (shape, dtype) pairs, of zeros."""
+        """Record and compile for arguments like `specs`: Tensors, or (shape, dtype) of zeros."""
         self(*(_example(spec) for spec in specs))
 
     def signatures(self) -> list[str]:
@@ -352,8 +353,8 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
     """Compile a function by recording what its calls execute.
 
     The first call runs the Python body eagerly and records its ops; they are fused, compiled, and
-    replayed by later calls that the recording fits. The decorated function does what the undecorated
-    one would, always; where it cannot be replayed it runs eagerly and warns once.
+    replayed by later calls that the recording fits. The decorated function does what the
+    undecorated one would, always; where it cannot be replayed it runs eagerly and warns once.
 
     Args:
         f: a Python function, also a lambda or a method's function (decorate under @staticmethod and

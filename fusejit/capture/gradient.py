@@ -4,7 +4,7 @@
     joint    f'(xs, gs) = playback of f under a tape: its own ops, then the backward ops
     saved    the values of f that backward ops read directly
     forward  f(xs) -> ys, saved              run while a tape watches
-    backward b(xs, ys, saved, gs) -> grads   the joint graph with what is known as inputs, rest dropped
+    backward b(xs, ys, saved, gs) -> grads   the joint graph with all that is known as inputs
 
 Both are programs like any other, so they are fused, cached and differentiated in turn: the backward
 call goes through dispatch as one op, and an outer tape that watches it asks for *its* backward.
@@ -129,7 +129,7 @@ def joint(
 def _read_backwards(
     graph: Graph, whole: Graph, forward_nodes: int, seen: dict[Value, Tensor], recorder: Recorder
 ) -> list[Value]:
-    """The computed values of `graph` that nodes after the first `forward_nodes` read, if they live."""
+    """The computed values of `graph` that live nodes after the first `forward_nodes` read."""
     live = {node for node in dce(whole).nodes}
     read = {v for node in whole.nodes[forward_nodes:] if node in live for v in node.inputs}
     computed = [v for node in graph.nodes for v in node.outputs if v not in graph.results]
@@ -137,7 +137,7 @@ def _read_backwards(
 
 
 def _given(graph: Graph, known: Sequence[Value | None], name: str) -> Graph:
-    """`graph` with its forward results as inputs, between the inputs of the forward and the gradients."""
+    """`graph` with the results of the forward as inputs, placed before the gradients."""
     inputs = [v for v in graph.inputs]
     count = sum(1 for n in graph.input_names if n.split(".")[0] == "x")
     ys = [Value(v.type) if v is not None else None for v in known]

@@ -1,9 +1,10 @@
 """Watching a call for what a replay could not repeat: calls of C functions that are not known to be
 pure, and Python code that the reach snapshot did not see.
 
-While a body is recorded the interpreter reports every call of its thread through `sys.setprofile`; a
-profiler that the user installed keeps getting its events. Not every callable is reported (types and
-ufuncs are not), so the states of the global generators of `random` and NumPy are compared as well.
+While a body is recorded the interpreter reports every call of its thread through `sys.setprofile`;
+a profiler that the user installed keeps getting its events. Not every callable is reported (types
+and ufuncs are not), so the states of the global generators of `random` and NumPy are compared as
+well.
 """
 
 from __future__ import annotations

@@ -31,7 +31,22 @@ _PURE_MODULES = frozenset(
     {"math", "cmath", "operator", "_operator", "itertools", "functools", "_functools", "_abc"}
 )
 _IMPURE_BUILTINS = frozenset(
-    ["print", "input", "open", "exec", "eval", "compile", "__import__", "breakpoint", "id", "globals", "locals", "vars", "dir", "help"]
+    [
+        "print",
+        "input",
+        "open",
+        "exec",
+        "eval",
+        "compile",
+        "__import__",
+        "breakpoint",
+        "id",
+        "globals",
+        "locals",
+        "vars",
+        "dir",
+        "help",
+    ]
 )
 _PURE_TYPES = (
     bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range, slice, type(None), type, object,

@@ -13,7 +13,26 @@ from typing import Any
 import numpy as np
 
 _HARMLESS = frozenset(
-    ["shape", "dtype", "ndim", "size", "nbytes", "itemsize", "strides", "view", "__class__", "__array_ufunc__", "__array_function__", "__array_priority__", "__array_finalize__", "_report", "__dict__", "__len__", "__hash__", "flags"]
+    [
+        "shape",
+        "dtype",
+        "ndim",
+        "size",
+        "nbytes",
+        "itemsize",
+        "strides",
+        "view",
+        "__class__",
+        "__array_ufunc__",
+        "__array_function__",
+        "__array_priority__",
+        "__array_finalize__",
+        "_report",
+        "__dict__",
+        "__len__",
+        "__hash__",
+        "flags",
+    ]
 )
 
 
@@ -51,7 +70,26 @@ def _reporting(name: str) -> Callable[..., Any]:
 
 
 # Python looks these up on the class, past __getattribute__.
-for _name in ["__getitem__", "__setitem__", "__delitem__", "__contains__", "__bool__", "__int__", "__float__", "__complex__", "__index__", "__str__", "__repr__", "__format__", "__reduce__", "__reduce_ex__", "__copy__", "__deepcopy__", "__iter__", "__buffer__"]:
+for _name in [
+    "__getitem__",
+    "__setitem__",
+    "__delitem__",
+    "__contains__",
+    "__bool__",
+    "__int__",
+    "__float__",
+    "__complex__",
+    "__index__",
+    "__str__",
+    "__repr__",
+    "__format__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__copy__",
+    "__deepcopy__",
+    "__iter__",
+    "__buffer__",
+]:
     if hasattr(np.ndarray, _name):  # __buffer__ since Python 3.12
         setattr(WatchedArray, _name, _reporting(_name))
 

@@ -7,7 +7,7 @@ import numpy as np
 from ..dtypes import as_dtype
 from ..errors import DTypeError
 from ..numerics.evaluate import evaluate
-from ..op import MAGNITUDE, SAME, Array, elementwise, view
+from ..op import COMPLEX, COMPLEX_PART, SAME, Array, elementwise, view
 from ..operators import ArrayLike
 from ..scalar import F32, DType, cast, trace
 from ..tensor import Operators, Tensor, asarray
@@ -37,7 +37,7 @@ real_ = elementwise(
     numpy=lambda x: x.real.copy(),
     scalar=None,
     vjp=lambda g, x_type: (astype(g, x_type.dtype),),
-    dtype=MAGNITUDE,
+    dtype=COMPLEX_PART,
     doc="The real part.",
 )
 
@@ -46,7 +46,7 @@ imag_ = elementwise(
     numpy=lambda x: x.imag.copy(),
     scalar=None,
     vjp=lambda g: (g * -1j,),
-    dtype=MAGNITUDE,
+    dtype=COMPLEX_PART,
     doc="The imaginary part.",
 )
 
@@ -56,7 +56,7 @@ conj_ = elementwise(
     scalar=None,
     inputs=("x",),
     vjp=lambda g: (conj(g),),
-    dtype=SAME,
+    dtype=COMPLEX,
     doc="The complex conjugate.",
 )
 
