@@ -13,13 +13,9 @@ from .errors import DTypeError
 from .scalar import BOOL, F64, I64, DType
 
 # float16 and complex are eager-only: no kernel is generated for them, NumPy runs them.
-DTYPES: dict[str, DType] = {
-    name: np.dtype(name)
-    for name in (
-        "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 "
-        "float16 float32 float64 complex64 complex128"
-    ).split()  # noqa: SIM905
-}
+_INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
+_FLOATING = ("float16", "float32", "float64", "complex64", "complex128")
+DTYPES: dict[str, DType] = {name: np.dtype(name) for name in (*_INTEGERS, *_FLOATING)}
 COMPILED = frozenset(
     d for d in DTYPES.values() if d.kind in "biu" or d.name in ("float32", "float64")
 )

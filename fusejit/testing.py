@@ -236,7 +236,7 @@ def _elementwise_samples(op: Elementwise, rng: np.random.Generator, dtype: Any) 
     if set(names) - {"dtype"}:
         return []
     if dtype.kind not in op.dtype.kinds:
-        dtype = np.dtype(np.int64)
+        dtype = np.dtype(np.complex128 if op.dtype.kinds == "c" else np.int64)
     fixed = op.dtype.leading
     arrays = []
     for i in range(len(op.inputs)):

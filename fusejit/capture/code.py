@@ -45,6 +45,8 @@ class Names:
     imports: frozenset[str]
     dynamic: bool
     """Whether it can look up attributes whose names are not in the code (getattr and friends)."""
+    catches: bool
+    """Whether it can find an attribute missing and go on."""
 
 
 @lru_cache(maxsize=4096)  # code objects of one program; each entry is a few sets of names
@@ -67,7 +69,9 @@ def names_of(code: CodeType) -> Names:
                 found["globals"].add(name)
                 found["attributes"].add(name)
             dynamic |= name in _DYNAMIC and name in nested.co_names
-    return Names(*(frozenset(found[key]) for key in ("globals", "attributes", "imports")), dynamic)
+    catches = any(nested.co_exceptiontable for nested in nested_code(code))
+    keys = ("globals", "attributes", "imports")
+    return Names(*(frozenset(found[key]) for key in keys), dynamic, catches)
 
 
 @lru_cache(maxsize=4096)  # as above

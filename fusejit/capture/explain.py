@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,14 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
-from ..backends.llvm import jit
+from ..backends.base import Loop, Reduce
 from ..backends.llvm.checks import Bytes, Expect, Input, Length, Referent, Same
-from ..backends.plan import Guard, Matmul, Opaque, Step
+from ..backends.plan import Opaque, Step
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
 from ..op import View
-from .trace import Trace, kernels_of
+from .trace import Trace
 
 if TYPE_CHECKING:
+    from ..backends.llvm.jit import Compiled
     from .function import Function
 
 ROUNDS = 15  # interleaved measurements of `benchmark`; the median of 15 ignores a few interruptions
@@ -72,8 +72,8 @@ def benchmark(
     spent = trace.milliseconds
     return Benchmark(
         name=function.__name__,
-        eager=statistics.median(eager),
-        fused=statistics.median(fused),
+        eager=_median(eager),
+        fused=_median(fused),
         first_call=sum(spent.values()) / 1e3,
         compile=spent.get("compile", 0.0) / 1e3,
         kernels_before=len(_steps_before(trace.program.recorded)),
@@ -81,6 +81,10 @@ def benchmark(
         bytes_before=sum(map(_bytes_moved, _steps_before(trace.program.recorded))),
         bytes_after=sum(map(_bytes_moved, trace.program.fused.nodes)),
     )
+
+
+def _median(values: Sequence[float]) -> float:
+    return sorted(values)[len(values) // 2]
 
 
 def _seconds(call: Callable[[], Any]) -> float:
@@ -131,7 +135,8 @@ def explain(function: Function, trace: Trace) -> str:
     if not trace.native_result or not function._parameters.simple:
         lines += [
             "",
-            "entered from Python: it returns an input, or takes *args, ** or keyword-only ones",
+            "entered from Python: it returns an input, has a step that NumPy runs, or takes *args, "
+            "**kwargs or keyword-only parameters",
         ]
     return "\n".join(lines) + "\n"
 
@@ -206,17 +211,18 @@ def dump(function: Function, trace: Trace, folder: str) -> None:
 
 def llvm(trace: Trace) -> str:
     """The LLVM IR of every distinct kernel of the plan, before optimisation."""
-    return "\n".join(jit.compile_kernel(kernel).ir for kernel in _ordered(trace))
+    return "\n".join(compiled.ir for compiled in _compiled(trace))
 
 
 def assembly(trace: Trace) -> str:
     """The machine code of every distinct kernel of the plan."""
-    return "\n".join(jit.compile_kernel(kernel).asm() for kernel in _ordered(trace))
+    return "\n".join(compiled.asm() for compiled in _compiled(trace))
 
 
-def _ordered(trace: Trace) -> list[Any]:
-    distinct = kernels_of(trace.program.plan)
-    found = [
-        s.code for s in trace.program.plan.steps if not isinstance(s.code, (Matmul, Opaque, Guard))
-    ]
-    return [code for code in dict.fromkeys(found) if code in distinct]
+def _compiled(trace: Trace) -> list[Compiled]:
+    """The distinct kernels of the plan in the order of their first use."""
+    from ..backends.llvm.jit import compile_kernel  # the code generator is loaded when it is needed
+
+    codes = [step.code for step in trace.program.plan.steps]
+    kernels = [code for code in codes if isinstance(code, (Loop, Reduce))]
+    return [compile_kernel(kernel) for kernel in dict.fromkeys(kernels)]

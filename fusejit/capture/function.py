@@ -34,7 +34,7 @@ from ..dtypes import as_dtype
 from ..errors import CaptureError, FuseJitError, RecompileError
 from ..ir.graph import Graph
 from ..tensor import Tensor, as_operand, user_frame, wrap
-from . import explain
+from . import explain as pages
 from .gradient import Differentiable
 from .parameters import Parameters
 from .purity import location
@@ -130,7 +130,7 @@ class Function(native.NativeCallable):
             trace = self._trace_of(args, kwargs)
         except CaptureError as reason:
             return f"{reason}\n"
-        return explain.explain(self, trace)
+        return pages.explain(self, trace)
 
     def graph(self, *args: Any, stage: str = "recorded", **kwargs: Any) -> Graph:
         """The graph of this call after a stage: "recorded", "simplify", "cse", "dce" or "fuse"."""
@@ -145,17 +145,17 @@ class Function(native.NativeCallable):
 
     def llvm(self, *args: Any, **kwargs: Any) -> str:
         """The LLVM IR of this call's kernels, before optimisation."""
-        return explain.llvm(self._trace_of(args, kwargs))
+        return pages.llvm(self._trace_of(args, kwargs))
 
     def asm(self, *args: Any, **kwargs: Any) -> str:
         """The machine code of this call's kernels."""
-        return explain.assembly(self._trace_of(args, kwargs))
+        return pages.assembly(self._trace_of(args, kwargs))
 
-    def benchmark(self, *args: Any, **kwargs: Any) -> explain.Benchmark:
+    def benchmark(self, *args: Any, **kwargs: Any) -> pages.Benchmark:
         """Time this call eager against fused; Variables keep their values."""
         trace = self._trace_of(args, kwargs)
         flat = self._parameters.flatten(args, kwargs)
-        return explain.benchmark(self, trace, flat, lambda: self(*args, **kwargs))
+        return pages.benchmark(self, trace, flat, lambda: self(*args, **kwargs))
 
     def warmup(self, *specs: Any) -> None:
         """Record and compile for arguments like `specs`: Tensors, or (shape, dtype) of zeros."""
@@ -176,15 +176,21 @@ class Function(native.NativeCallable):
             return self.eager(*args, **kwargs)  # a callee of a recorded function is its Python body
         if _why_not_here() is not None:
             return self.eager(*args, **kwargs)
-        flat = self._parameters.flatten(args, kwargs)
         if self._refusal is not None:
             return self.eager(*args, **kwargs)
-        flat = tuple(map(_contiguous, flat))
+        try:
+            flat = tuple(map(_contiguous, self._parameters.flatten(args, kwargs)))
+        except TypeError:
+            return self.eager(*args, **kwargs)  # wrong arguments: Python says which
         for trace in self._matching(flat):
             try:
                 return self._replay(trace, flat)
             except Stopped:
                 continue
+            except Exception:
+                # Nothing is committed yet. The body raises the same, with exactly eager's effects
+                # up to there and the user's own lines in the traceback.
+                return self.eager(*args, **kwargs)
         return self._record(flat)
 
     def _matching(self, flat: Sequence[Any]) -> Iterator[Trace]:
@@ -249,7 +255,7 @@ class Function(native.NativeCallable):
         try:
             self._keep(trace)
             if config.settings.dump:
-                explain.dump(self, trace, config.settings.dump)
+                pages.dump(self, trace, config.settings.dump)
         except (FuseJitError, MemoryError) as error:
             self._refuse(Refusal(f"it could not be compiled: {error}", defined_at(self.eager)))
 
@@ -309,13 +315,13 @@ def _why_not_here() -> str | None:
 
 def describe_miss(trace: Trace, number: int, flat: Sequence[Any]) -> str:
     """Which check failed: the path, and old -> new where both can be shown."""
-    expected = explain.shown(trace.checks[number].expect, trace)
+    expected = pages.shown(trace.checks[number].expect, trace)
     check = trace.checks[number]
     now = ""
     if isinstance(check.source, Arg) and isinstance(check.take, Itself):
         value = flat[check.source.index]
         now = f", now {value.type if isinstance(value, Tensor) else repr(value)[:40]}"
-    return f"{explain.path_of(trace, number)} was {expected}{now}"
+    return f"{pages.path_of(trace, number)} was {expected}{now}"
 
 
 def _example(spec: Any) -> Any:

@@ -17,7 +17,6 @@ from ..backends.llvm.checks import (
     Content,
     Expect,
     Field,
-    Input,
     Item,
     Itself,
     Kept,
@@ -60,6 +59,7 @@ class Leaves:
         self._behind: list[object] = []  # the value that each check takes
         self._made: dict[Place, Of] = {}
         self._seen: dict[int, object] = {}
+        self._walked: set[int] = set()
 
     def check(
         self, path: str, source: Source, take: Take, expect: Expect, value: object, *token: object
@@ -93,8 +93,8 @@ class Leaves:
 
     def visited(self, value: object) -> bool:
         """Whether the value was walked before; from now on it was."""
-        known = ("walked", id(value)) in self.tokens
-        self.note("", ("walked", id(value)))
+        known = id(value) in self._walked
+        self._walked.add(id(value))
         self.keep(value)
         return known
 
@@ -134,7 +134,7 @@ def changes(before: Leaves, after: Leaves) -> list[tuple[str, bool]]:
     return [
         (after.names[place], bool(token) and token[0] == "tensor")
         for place, token in after.tokens.items()
-        if place[0] != "walked" and before.tokens.get(place) != token
+        if before.tokens.get(place) != token
     ]
 
 

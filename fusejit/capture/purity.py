@@ -32,30 +32,50 @@ def location(frame: types.FrameType | None) -> str:
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else "?"
 
 
-@contextlib.contextmanager
-def watching(known: set[types.CodeType], report: Report) -> Iterator[None]:
-    """Report impure calls and unknown code of this thread inside the block."""
-    outer = sys.getprofile()
+class Watch:
+    """What ran during a recorded call.
 
-    def profile(frame: types.FrameType, event: str, arg: Any) -> None:
-        if outer is not None:
-            outer(frame, event, arg)
+    Attributes:
+        ran: the code of all Python functions that were entered.
+        of_user: those that belong to the user.
+    """
+
+    def __init__(self, known: set[types.CodeType], report: Report) -> None:
+        self.ran: set[types.CodeType] = set()
+        self.of_user: set[types.CodeType] = set()
+        self._known = known
+        self._report = report
+
+    def profile(self, frame: types.FrameType, event: str, arg: Any) -> None:
+        """What `sys.setprofile` calls."""
         if event == "c_call":
             if not is_pure_callable(arg) and is_user_frame(frame):
-                report(f"it calls {_describe(arg)}", location(frame))
-        elif event == "call" and frame.f_code not in known and is_user_frame(frame):
-            if frame.f_code.co_filename.startswith("<frozen"):
+                self._report(f"it calls {_describe(arg)}", location(frame))
+        elif event == "call" and frame.f_code not in self.of_user:
+            self.ran.add(frame.f_code)
+            if not is_user_frame(frame) or frame.f_code.co_filename.startswith("<frozen"):
                 return
-            report(
-                f"it runs {frame.f_code.co_qualname}, which it finds at run time",
-                location(frame.f_back),
-            )
+            self.of_user.add(frame.f_code)
+            if frame.f_code not in self._known:
+                what = f"it runs {frame.f_code.co_qualname}, which it finds at run time"
+                self._report(what, location(frame.f_back))
+
+
+@contextlib.contextmanager
+def watching(known: set[types.CodeType], report: Report) -> Iterator[Watch]:
+    """Report impure calls and unknown code of this thread inside the block."""
+    outer, watch = sys.getprofile(), Watch(known, report)
+
+    def both(frame: types.FrameType, event: str, arg: Any) -> None:
+        assert outer is not None
+        outer(frame, event, arg)
+        watch.profile(frame, event, arg)
 
     before = _generator_states()
     where = sys._getframe(2)
-    sys.setprofile(profile)
+    sys.setprofile(watch.profile if outer is None else both)
     try:
-        yield
+        yield watch
     finally:
         sys.setprofile(outer)
         if before != _generator_states():

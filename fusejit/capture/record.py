@@ -7,24 +7,24 @@ import enum
 import time
 import types
 import weakref
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import optree
 
 from .. import dispatch
-from ..backends.llvm.checks import Attribute, Behind, Check, Input
+from ..backends.llvm.checks import ArrayInput, Attribute, Behind, Check, Input
 from ..ir.graph import Value
 from ..tensor import Tensor
+from .leaves import Unreachable, changes
 from .parameters import Parameters
-from .purity import watching
-from .reach import Snapshot, Unreachable
-from .recorder import Recorder, alias
+from .purity import Watch, watching
+from .reach import Snapshot
+from .recorder import Recorder
 from .trace import Program, Trace
-from .watched import watch
+from .watched import watch as watch_array
 
 _RETURNED = (type(None), bool, int, float, complex, str, bytes, enum.Enum, np.dtype)
 
@@ -56,9 +56,9 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
         return Recording(parameters.call(function, flat), refusal)
     recorder = Recorder(function.__name__)
     given = _declare(before, recorder, flat)
-    with dispatch.pushed(recorder), watching(before.codes, recorder.refuse):
+    with dispatch.pushed(recorder), watching(before.codes, recorder.refuse) as watch:
         returned = parameters.call(function, given)
-    outcome = _judge(function, parameters, flat, before, recorder, returned)
+    outcome = _judge(function, parameters, (flat, given), before, recorder, watch, returned)
     if isinstance(outcome, Trace):
         outcome.milliseconds["record"] = 1e3 * (time.perf_counter() - began)
     originals = {id(new): old for old, new in zip(flat, given, strict=True)}
@@ -69,32 +69,24 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
 
 
 def defined_at(function: types.FunctionType) -> str:
-    """'train.py:12' of the function's first line."""
+    """'train.py:12' of a function's definition."""
     return f"{function.__code__.co_filename.rpartition('/')[2]}:{function.__code__.co_firstlineno}"
 
 
 def _declare(before: Snapshot, recorder: Recorder, flat: Sequence[Any]) -> list[Any]:
-    """Declare the inputs; returns the arguments that the body gets.
-
-    An ndarray is replaced by a watched one. A Tensor that is reached in several ways is replaced by an
-    alias where it is an argument, since the recorder tells Tensors apart by identity.
-    """
+    """Declare what exists; returns the arguments that the body gets: watched for its ndarrays."""
     given = list(flat)
-    ways = Counter(map(id, before.inputs))
     for value, name, argument in zip(
         before.inputs, before.input_names, before.input_args, strict=True
     ):
         if isinstance(value, np.ndarray):
             assert argument is not None, "other ndarrays are guarded by their bytes"
-            given[argument] = watch(value, lambda what: recorder.refuse(f"Python reads {what}"))
+            given[argument] = watch_array(
+                value, lambda what: recorder.refuse(f"Python reads {what}")
+            )
             recorder.add_array(value, given[argument], name)
-        elif argument is not None and ways[id(value)] > 1:
-            given[argument] = alias(value)
-            recorder.add_input(given[argument], name)
         else:
-            if recorder.value_of(value) is not None:
-                recorder.refuse(f"{name} is a Tensor object that is also reached in another way")
-            recorder.add_input(value, name)
+            recorder.declare(value, name)
     for array in before.arrays.values():
         recorder.add_guarded_array(array)
     return given
@@ -103,35 +95,65 @@ def _declare(before: Snapshot, recorder: Recorder, flat: Sequence[Any]) -> list[
 def _judge(
     function: types.FunctionType,
     parameters: Parameters,
-    flat: Sequence[Any],
+    arguments: tuple[Sequence[Any], Sequence[Any]],
     before: Snapshot,
     recorder: Recorder,
+    watch: Watch,
     returned: Any,
 ) -> Trace | Refusal:
     """The trace, if nothing speaks against replaying it."""
+    where = defined_at(function)
     if recorder.refusal is not None:
         return Refusal(*recorder.refusal)
     try:
-        after = Snapshot(function, flat, parameters.names)
+        after = Snapshot(function, arguments[0], parameters.names, watch.ran)
     except Unreachable as reason:
-        return Refusal(str(reason), defined_at(function))
-    changed = before.changes(after)
+        return Refusal(str(reason), where)
+    changed = changes(before, after)
     if changed:
         path, escaped = changed[0]
         what = "a Tensor is stored in" if escaped else "the call changes"
         advice = "return it, or keep it in a Variable"
-        return Refusal(f"{what} {path}; {advice}", defined_at(function), lasting=False)
-    return _trace(before, recorder, returned, len(flat), defined_at(function))
+        return Refusal(f"{what} {path}; {advice}", where, lasting=False)
+    unseen = watch.of_user - after.codes
+    if unseen:
+        return Refusal(f"it runs {unseen.pop().co_qualname}, which it finds at run time", where)
+    return _trace(after, recorder, returned, arguments[1], where)
+
+
+def _bound(
+    after: Snapshot, recorder: Recorder, given: Sequence[Any]
+) -> tuple[list[Check], dict[Value, int]] | None:
+    """The checks with the inputs of the graph, and which position each has."""
+    values = []
+    for value, argument in zip(after.inputs, after.input_args, strict=True):
+        if isinstance(value, np.ndarray):
+            assert argument is not None
+            values.append(recorder.value_of_array(given[argument]))
+        else:
+            values.append(recorder.value_of(value))
+    positions = {value: number for number, value in enumerate(recorder.builder.inputs)}
+    bound = []
+    for check in after.checks:
+        if isinstance(check.expect, (Input, ArrayInput)):
+            value = values[check.expect.position]
+            assert value is not None, "the walk before declared it"
+            check = replace(check, expect=type(check.expect)(positions[value]))
+        bound.append(check)
+    for variable, position in recorder.variables.items():
+        bound.append(Check(Behind(weakref.ref(variable)), Attribute("_value"), Input(position)))
+    inputs = sorted(c.expect.position for c in bound if isinstance(c.expect, (Input, ArrayInput)))
+    return (bound, positions) if inputs == list(range(len(positions))) else None
 
 
 def _trace(
-    before: Snapshot, recorder: Recorder, returned: Any, nargs: int, where: str
+    after: Snapshot, recorder: Recorder, returned: Any, given: Sequence[Any], where: str
 ) -> Trace | Refusal:
     leaves, tree = optree.tree_flatten(returned, none_is_leaf=True)
     outputs: list[Value] = []
     numbers: dict[int, int] = {}
     described: list[tuple[str, Any]] = []
-    same: dict[int, int] = {}
+    same: dict[int, Value] = {}
     for leaf in leaves:
         if isinstance(leaf, Tensor):
             value = recorder.value_of(leaf)
@@ -141,7 +163,7 @@ def _trace(
                 numbers[id(leaf)] = len(outputs)
                 outputs.append(value)
                 if recorder.is_input(leaf):
-                    same[numbers[id(leaf)]] = recorder.builder.inputs.index(value)
+                    same[numbers[id(leaf)]] = value
             described.append(("result", numbers[id(leaf)]))
         elif isinstance(leaf, _RETURNED):
             described.append(("value", leaf))
@@ -154,19 +176,20 @@ def _trace(
         value = recorder.value_of(tensor)
         assert value is not None, "assign refuses unknown tensors"
         effects.append((variable.name, value))
-    checks = list(before.checks)
-    for variable, position in recorder.variables.items():
-        checks.append(Check(Behind(weakref.ref(variable)), Attribute("_value"), Input(position)))
+    found = _bound(after, recorder, given)
+    if found is None:
+        return Refusal("it reads a Tensor that it finds at run time", where)
+    checks, positions = found
     graph = recorder.builder.finish(outputs, effects)
     return Trace(
         program=Program(graph),
         checks=tuple(checks),
-        paths=tuple(before.paths),
-        nargs=nargs,
+        paths=tuple(after.paths),
+        nargs=len(given),
         tree=tree,
         leaves=tuple(described),
         variables=tuple((position, weakref.ref(v)) for v, position in recorder.variables.items()),
         assigned=tuple(weakref.ref(v) for v in recorder.assigned),
-        same_as_input=same,
+        same_as_input={number: positions[value] for number, value in same.items()},
         untaped=recorder.untaped,
     )

@@ -32,14 +32,19 @@ class Recorder(dispatch.Handler):
         self.read_as: dict[Variable, Tensor] = {}
         self.assigned: dict[Variable, Tensor] = {}
         self._values: dict[int, Value] = {}
+        self._declared: dict[int, tuple[Tensor, str]] = {}
         self._inputs: set[int] = set()
         self._arrays: dict[int, Value | None] = {}
         self._kept: list[object] = []  # ids in the tables above stay unique
 
     # ---- what exists before the call
 
+    def declare(self, tensor: Tensor, name: str) -> None:
+        """A Tensor that exists before the call; it becomes an input when it is first used."""
+        self._declared.setdefault(id(tensor), (tensor, name))
+
     def add_input(self, tensor: Tensor, name: str) -> Value:
-        """Declare a Tensor that the caller passes or the function reaches."""
+        """Make a Tensor the next input."""
         value = self.builder.input(tensor.type, _identifier(name))
         self._bind(tensor, value)
         self._inputs.add(id(tensor))
@@ -61,7 +66,15 @@ class Recorder(dispatch.Handler):
         return id(tensor) in self._inputs
 
     def value_of(self, tensor: Tensor) -> Value | None:
-        return self._values.get(id(tensor))
+        """The value that a Tensor is in the graph; None if it comes from elsewhere."""
+        value = self._values.get(id(tensor))
+        if value is None and id(tensor) in self._declared:
+            value = self.add_input(*self._declared[id(tensor)])
+        return value
+
+    def value_of_array(self, seen_as: object) -> Value | None:
+        """The input that stands for an ndarray argument."""
+        return self._arrays[id(seen_as)]
 
     def _bind(self, tensor: Tensor, value: Value) -> None:
         self._values[id(tensor)] = value
@@ -80,7 +93,7 @@ class Recorder(dispatch.Handler):
         outputs = self.below.apply(op, inputs, params)
         if self.refusal is not None:
             return outputs
-        values = [self._values.get(id(t)) for t in inputs]
+        values = [self.value_of(t) for t in inputs]
         if None in values:
             lost = inputs[values.index(None)]
             self.refuse(
@@ -106,7 +119,7 @@ class Recorder(dispatch.Handler):
         self.below.observe(tensor, how)
         if self.refusal is not None:
             return
-        value = self._values.get(id(tensor))
+        value = self.value_of(tensor)
         if value is None:
             self.refuse("the value of a Tensor from outside of this call's reach reaches Python")
         elif how == "array":
@@ -140,7 +153,7 @@ class Recorder(dispatch.Handler):
         return self.read_as[variable]
 
     def assign(self, variable: Variable, value: Tensor) -> None:
-        known = self._values.get(id(value))
+        known = self.value_of(value)
         self.below.assign(variable, value)
         if known is None:
             self.refuse(f"{variable.name} is assigned a Tensor from outside of this call's reach")

@@ -13,7 +13,6 @@ import optree
 
 from .. import dispatch
 from ..autodiff.tape import is_differentiable
-from ..backends.base import Loop, Reduce
 from ..backends.llvm.callable import Entry, Finish, Result, convention
 from ..backends.llvm.checks import (
     Arg,
@@ -34,7 +33,7 @@ from ..backends.llvm.checks import (
 from ..backends.llvm.eager import load_plan
 from ..backends.llvm.runtime import NativePlan, StoppedAt
 from ..backends.lower import computed_results, lower
-from ..backends.plan import Plan
+from ..backends.plan import Opaque, Plan
 from ..config import config
 from ..dtypes import TensorType
 from ..ir.graph import Constant, Graph, Value
@@ -143,8 +142,11 @@ class Trace:
 
     @property
     def native_result(self) -> bool:
-        """Whether native code alone can make the result: nothing in it is an input or a constant."""
-        return not self.same_as_input and all(kind == "plan" for kind, _ in self.program.sources)
+        """Whether the call may be entered natively: its result is made by the plan alone, and no
+        step is Python's, which may raise: then the body must run to raise as eager code does."""
+        made = all(kind == "plan" for kind, _ in self.program.sources)
+        python = any(isinstance(step.code, Opaque) for step in self.program.plan.steps)
+        return made and not self.same_as_input and not python
 
     @property
     def has_guards(self) -> bool:
@@ -160,9 +162,9 @@ class Trace:
         )
         count = len(self.program.plan.outputs)
         if plain and count == len(flat):
-            if self.tree == optree.tree_structure(0, none_is_leaf=True):
+            if self.tree.is_leaf():
                 return "one"
-            if self.tree == optree.tree_structure(tuple(range(count)), none_is_leaf=True) and count:
+            if self.tree.type is tuple and all(c.is_leaf() for c in self.tree.children()):
                 return "tuple"
         return Finish(self._finish_native)
 
@@ -224,6 +226,7 @@ def fetch(checks: Sequence[Check], args: Sequence[Any], count: int) -> list[Any]
 
 
 def _taken(check: Check, values: Sequence[Any], args: Sequence[Any]) -> Any:
+    source: Any
     match check.source:
         case Kept(found):
             source = found
@@ -253,8 +256,3 @@ def _filled(cell: Any) -> bool:
         return cell.cell_contents is not None or True
     except ValueError:
         return False
-
-
-def kernels_of(plan: Plan) -> set[Loop | Reduce]:
-    """The distinct generated kernels of a plan."""
-    return {step.code for step in plan.steps if isinstance(step.code, (Loop, Reduce))}

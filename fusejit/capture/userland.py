@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import enum
 import importlib.util
 import os
 import sys
@@ -53,6 +54,18 @@ _PURE_TYPES = (
     property, super, types.MappingProxyType, types.SimpleNamespace, types.GenericAlias,
 )  # fmt: skip
 
+_HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # bits of type.__flags__
+_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+_CONSTANTS = (
+    types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodWrapperType, types.MethodDescriptorType,
+    types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.CodeType,
+    types.GenericAlias, types.UnionType, type, range, slice, staticmethod, classmethod, property,
+)  # fmt: skip
+_NUMPY_CONSTANTS = (np.ufunc, np.dtype, np.generic, type(np.sum))
+_IMMUTABLE_MODULES = frozenset(
+    {"datetime", "decimal", "_decimal", "re", "operator", "_operator", "zoneinfo", "typing"}
+)
+
 
 @lru_cache(maxsize=8192)  # files of one program
 def is_core_file(filename: str) -> bool:
@@ -95,15 +108,49 @@ def is_opaque_function(function: types.FunctionType) -> bool:
 
 
 def is_library_object(value: Any) -> bool:
-    """Objects and classes of fusejit's core, NumPy and the interpreter: identity is enough."""
+    """Classes of fusejit's core, of NumPy and of C, and their instances: no attribute of theirs is
+    Python state of the user's."""
     kind = value if isinstance(value, type) else type(value)
-    if not kind.__flags__ & (1 << 9):  # not a heap type: written in C, its state is not Python's
+    if not _is_written_in_python(kind):
         return True
     module = kind.__module__ or ""
     if module.split(".")[0] == "numpy":
         return True
     file = getattr(sys.modules.get(module), "__file__", None)
     return module.startswith("fusejit.") and file is not None and is_core_file(file)
+
+
+def _is_written_in_python(kind: type) -> bool:
+    """A class statement leaves a `__dict__`, `__slots__` or `__weakref__`, or a base that has one."""
+    if not kind.__flags__ & _HEAP_TYPE:
+        return False
+    marks = ("__dict__", "__slots__", "__weakref__")
+    return (
+        any(mark in vars(c) for c in kind.__mro__ if c.__flags__ & _HEAP_TYPE for mark in marks)
+        and not kind.__flags__ & _IMMUTABLE_TYPE
+    )
+
+
+def is_immutable(value: Any) -> bool:
+    """Whether the identity of a library object stands for all that can be read from it."""
+    kind = type(value)
+    if isinstance(value, frozenset):
+        return all(isinstance(item, (*_ATOMS, enum.Enum)) for item in value)
+    if isinstance(value, _CONSTANTS) or kind.__module__ in _IMMUTABLE_MODULES:
+        return True
+    if kind.__module__.split(".")[0] == "numpy":
+        # The state of this one is compared before and after each recording.
+        return isinstance(value, _NUMPY_CONSTANTS) or value is np.random.mtrand._rand
+    return kind.__module__.startswith("fusejit.") or "cython" in kind.__name__
+
+
+def has_hidden_state(kind: type) -> bool:
+    """Whether instances of a Python class inherit content from C that no attribute shows."""
+    plain = (object, list, tuple, dict, BaseException, type, *_ATOMS)
+    return any(
+        not _is_written_in_python(base) and not issubclass(base, plain[1:]) and base is not object
+        for base in kind.__mro__
+    )
 
 
 def is_pure_callable(function: Any) -> bool:

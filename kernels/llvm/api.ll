@@ -90,6 +90,7 @@ declare ptr @PyObject_GetAttr(ptr, ptr)
 declare i64 @PyObject_Size(ptr)
 declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)
 declare ptr @PyDict_GetItemWithError(ptr, ptr)                                ; borrowed
+declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)                                      ; borrowed; 0 at the end
 declare ptr @PyCell_Get(ptr)
 declare ptr @PyFunction_GetCode(ptr)                                          ; borrowed, as the next three
 declare ptr @PyFunction_GetDefaults(ptr)

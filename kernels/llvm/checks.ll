@@ -12,7 +12,7 @@
   ptr,                    ; 6 dict key or attribute name
   i64,                    ; 7 index of an item
   ptr,                    ; 8 expected: object, weak reference or type
-  i64,                    ; 9 expected length; or the plan's input to bind
+  i64,                    ; 9 expected length; or the plan's input to bind; or the register to compare with
   i64,                    ; 10 offset of the ndarray in a Tensor; 0: the value is the ndarray itself
   ptr,                    ; 11 %Array that it must fit
   ptr                     ; 12 bytes that it must hold, or null: bind it
@@ -51,7 +51,7 @@ entry:
 
 look:
   %value = call ptr @take(ptr %check, ptr %source)
-  %holds = call i1 @expect(ptr %check, ptr %value, ptr %frame)
+  %holds = call i1 @expect(ptr %check, ptr %value, ptr %registers, ptr %frame)
   %register.at = getelementptr %Check, ptr %check, i32 0, i32 3
   %register = load i64, ptr %register.at
   %kept = icmp sge i64 %register, 0

@@ -1,7 +1,7 @@
 ; What a check (see checks.ll) can expect of a value; arrays and floats become inputs of the plan here.
 
 ; Whether %value (borrowed, null if absent) is what the check expects.
-define internal i1 @expect(ptr %check, ptr %value, ptr %frame) #0 {
+define internal i1 @expect(ptr %check, ptr %value, ptr %registers, ptr %frame) #0 {
 entry:
   %what.at = getelementptr %Check, ptr %check, i32 0, i32 2
   %what = load i64, ptr %what.at
@@ -35,7 +35,10 @@ something:
                                 i64 4, label %length
                                 i64 5, label %exact.type
                                 i64 6, label %array
-                                i64 7, label %number.cell ]
+                                i64 7, label %number.cell
+                                i64 8, label %twin
+                                i64 9, label %other
+                                i64 10, label %keys ]
 
 same:
   %is.same = call i1 @same(ptr %value, ptr %expected)
@@ -66,6 +69,56 @@ array:
 number.cell:
   %is.float = call i1 @expect.float(ptr %value, i64 %number, ptr %frame)
   ret i1 %is.float
+
+twin:
+  %twin.at = getelementptr ptr, ptr %registers, i64 %number
+  %before = load ptr, ptr %twin.at
+  %is.twin = icmp eq ptr %before, %value
+  ret i1 %is.twin
+
+other:
+  %other.at = getelementptr ptr, ptr %registers, i64 %number
+  %taken = load ptr, ptr %other.at
+  %is.other = icmp ne ptr %taken, %value
+  ret i1 %is.other
+
+keys:
+  %are.keys = call i1 @expect.keys(ptr %value, ptr %expected, i64 %number)
+  ret i1 %are.keys
+
+yes:
+  ret i1 true
+
+no:
+  ret i1 false
+}
+
+; A dict whose keys are those of the tuple %expected, of %count items, in the same order.
+define internal i1 @expect.keys(ptr %dict, ptr %expected, i64 %count) #0 {
+entry:
+  %position = alloca i64
+  %key.at = alloca ptr
+  store i64 0, ptr %position
+  %size = call i64 @PyObject_Size(ptr %dict)
+  %as.many = icmp eq i64 %size, %count
+  br i1 %as.many, label %loop, label %no
+
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %compare ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+
+one:
+  %found = call i32 @PyDict_Next(ptr %dict, ptr %position, ptr %key.at, ptr null)
+  %none = icmp eq i32 %found, 0
+  br i1 %none, label %no, label %compare
+
+compare:
+  %key = load ptr, ptr %key.at
+  %wanted = call ptr @PyTuple_GetItem(ptr %expected, i64 %i)
+  %next = add i64 %i, 1
+  %same = call i1 @same(ptr %key, ptr %wanted)
+  br i1 %same, label %loop, label %no
 
 yes:
   ret i1 true

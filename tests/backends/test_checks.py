@@ -31,12 +31,15 @@ from fusejit.backends.llvm.checks import (
     Itself,
     Kept,
     Key,
+    Keys,
     Length,
     Of,
+    Other,
     Referent,
     Same,
     Source,
     Take,
+    Twin,
 )
 from fusejit.scalar import F32, F64
 from tests.backends.functions import (
@@ -345,3 +348,32 @@ def test_a_class_without_such_slots_is_refused() -> None:
             ACTIVE,
             blanks=(),
         )
+
+
+def test_twin_and_other_compare_with_an_earlier_check() -> None:
+    x, y = object(), object()
+    for expect, same in ((Twin(0), True), (Other(0), False)):
+        one = entry([Check(Arg(0)), Check(Arg(1), Itself(), expect)], Writer().load(), 2, "tuple")
+        assert is_slow(function(one), x, x) is not same
+        assert is_slow(function(one), x, y) is same
+        assert one.first_miss(x, x) == (-1 if same else 1)
+
+
+def test_twin_of_a_later_check_is_refused() -> None:
+    with pytest.raises(ValueError, match="not an earlier one"):
+        entry([Check(Arg(0), Itself(), Twin(0))], Writer().load(), 1, "tuple")
+
+
+@pytest.mark.parametrize(
+    ("found", "fits"),
+    [
+        ({"a": 1, 2: 3}, True),
+        ({2: 1, "a": 3}, False),
+        ({"a": 1}, False),
+        ({"a": 1, 2: 3, 4: 5}, False),
+        ({"a": 1, 2.0: 3}, False),
+        (types.SimpleNamespace(), False),
+    ],
+)
+def test_keys_are_compared_in_order(found: object, fits: bool) -> None:
+    assert holds(Arg(0), Itself(), Keys(("a", 2)), found) is fits

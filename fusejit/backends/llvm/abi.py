@@ -33,6 +33,7 @@ _FUNCTIONS = (
     "PyObject_Size",
     "PyObject_RichCompareBool",
     "PyDict_GetItemWithError",
+    "PyDict_Next",
     "PyCell_Get",
     "PyFunction_GetCode",
     "PyFunction_GetDefaults",

@@ -168,8 +168,41 @@ class Bytes:
     array: np.ndarray[Any, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """The very object that an earlier check of the same entry took."""
+
+    check: int
+
+
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another object than an earlier check of the same entry took."""
+
+    check: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keys:
+    """A dict of these keys in this order; `Same` compares them."""
+
+    keys: tuple[object, ...]
+
+
 Expect: TypeAlias = (
-    Anything | Absent | Same | Referent | Length | Exactly | Input | ArrayInput | FloatInput | Bytes
+    Anything
+    | Absent
+    | Same
+    | Referent
+    | Length
+    | Exactly
+    | Input
+    | ArrayInput
+    | FloatInput
+    | Bytes
+    | Twin
+    | Other
+    | Keys
 )
 
 
@@ -184,6 +217,7 @@ class Check:
 
 # ---- as records of checks.ll
 
+_Earlier = Of | Twin | Other
 _TAKES = {"code": 5, "defaults": 6, "kwdefaults": 7, "closure": 8}
 
 
@@ -199,15 +233,18 @@ def write(
         inputs: dtype and shape of the plan's inputs.
         tensor: the class of Tensors and the offset of the ndarray in one.
     """
-    used = sorted({check.source.check for check in checks if isinstance(check.source, Of)})
+    used = sorted(
+        {part.check for c in checks for part in (c.source, c.expect) if isinstance(part, _Earlier)}
+    )
     registers = {number: register for register, number in enumerate(used)}
     words: list[int] = []
     for number, check in enumerate(checks):
-        if isinstance(check.source, Of) and not 0 <= check.source.check < number:
-            raise ValueError(f"check {number}: check {check.source.check} is not an earlier one")
+        for part in (check.source, check.expect):
+            if isinstance(part, _Earlier) and not 0 <= part.check < number:
+                raise ValueError(f"check {number}: check {part.check} is not an earlier one")
         kind, source, index = _source(check.source, registers, memory)
         take, key, item = _take(check.take, memory)
-        expect, *expected = _expect(check.expect, inputs, tensor, memory)
+        expect, *expected = _expect(check.expect, inputs, tensor, registers, memory)
         register = registers.get(number, -1)
         words += [kind, take, expect, register, source, index, key, item, *expected]
     return memory.words(words), len(registers)
@@ -247,6 +284,7 @@ def _expect(
     expect: Expect,
     inputs: Sequence[tuple[np.dtype[Any], tuple[int, ...]]],
     tensor: tuple[type, int],
+    registers: dict[int, int],
     memory: Memory,
 ) -> tuple[int, ...]:
     """What, expected object, number, offset of the array, what it must fit, its bytes."""
@@ -277,3 +315,9 @@ def _expect(
             if inputs[position] != (np.dtype(np.float64), ()):
                 raise ValueError(f"a Python float cannot become input {position}: it is no float64")
             return 7, 0, position, 0, 0, 0
+        case Twin(number):
+            return 8, 0, registers[number], 0, 0, 0
+        case Other(number):
+            return 9, 0, registers[number], 0, 0, 0
+        case Keys(keys):
+            return 10, memory.pin(keys), len(keys), 0, 0, 0

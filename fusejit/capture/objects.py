@@ -1,0 +1,206 @@
+"""The part of the reach snapshot that looks into objects: which attributes, and where each lives.
+
+Of an object the walk follows the attributes whose names occur in any code that can run, all of them if
+that code can compute names (getattr, vars), and the special methods of its class that Python calls
+without naming them. Looking runs no code of the user's: a property is followed into its getter.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import types
+from typing import TYPE_CHECKING, Any
+
+from ..backends.llvm.checks import (
+    Absent,
+    Anything,
+    Attribute,
+    Itself,
+    Kept,
+    Key,
+    Length,
+    Same,
+    Source,
+)
+from .code import Names
+from .userland import is_library_object
+
+if TYPE_CHECKING:
+    from .reach import Snapshot
+
+_MISSING = object()
+_STORED = (types.MemberDescriptorType, types.GetSetDescriptorType)
+
+
+class Objects:
+    """Objects found so far, and the names to follow in each."""
+
+    def __init__(self, walk: Snapshot) -> None:
+        self._walk = walk
+        self._attributes: set[str] = set()
+        self._dynamic = False
+        self._careful = False
+        self._found: list[tuple[Any, str, Source]] = []
+        self._followed: set[tuple[int, str]] = set()
+
+    def extend(self, names: Names) -> None:
+        """More code that can run uses these names."""
+        self._attributes |= names.attributes
+        self._dynamic |= names.dynamic
+        self._careful |= names.dynamic or names.catches
+
+    def add(self, value: Any, path: str, here: Source) -> None:
+        kind = value if isinstance(value, type) else type(value)
+        for hook in ("__getattr__", "__getattribute__"):
+            if isinstance(inspect.getattr_static(kind, hook, None), types.FunctionType):
+                self._walk.refuse(f"{path}: {kind.__name__} computes its attributes ({hook})")
+                return
+        self._found.append((value, path, here))
+
+    def follow(self) -> None:
+        """Until nothing new turns up: names found late apply to objects found early."""
+        progress = True
+        while progress:
+            progress = False
+            for value, path, here in list(self._found):
+                names = sorted(
+                    n for n in self._names(value) if (id(value), n) not in self._followed
+                )
+                self._followed.update((id(value), name) for name in names)
+                for name in names:
+                    progress = True
+                    self._attribute(value, name, f"{path}.{name}", here)
+        for value, path, here in self._found:
+            self._sizes(value, path, here)
+
+    def _names(self, value: Any) -> set[str]:
+        names = set(self._attributes)
+        if isinstance(value, types.ModuleType):
+            return set(vars(value)) if self._dynamic else names & vars(value).keys()
+        if isinstance(value, types.FunctionType):
+            return names & vars(value).keys()
+        classes = _user_classes(value)
+        if self._dynamic:
+            names |= set(_own(value)) | {n for c in classes for n in vars(c)}
+        return names | {n for c in classes for n, v in vars(c).items() if self._is_special(n, v)}
+
+    def _is_special(self, name: str, value: object) -> bool:
+        """A method that Python calls without naming it: an operator, a call, a context manager."""
+        if not (name.startswith("__") and name.endswith("__")):
+            return False
+        function = getattr(value, "__func__", value)
+        return isinstance(function, types.FunctionType) and self._walk.runs(function.__code__)
+
+    def _sizes(self, value: Any, path: str, here: Source) -> None:
+        """Nothing was added to what a name is looked up in, or removed."""
+        if isinstance(value, types.ModuleType):
+            return
+        own = _own(value)
+        if self._careful and not isinstance(value, type) and hasattr(value, "__dict__"):
+            vars_here = self._walk.check(
+                f"vars({path})", here, Attribute("__dict__"), Anything(), own, "dict"
+            )
+            self._walk.check(
+                f"len(vars({path}))", vars_here, Itself(), Length(len(own)), own, len(own)
+            )
+        for kind in _user_classes(value):
+            count = len(vars(kind))
+            where = f"len(vars({kind.__name__}))"
+            self._walk.check(
+                where, Kept(kind), Attribute("__dict__"), Length(count), vars(kind), count
+            )
+
+    # ---- one attribute
+
+    def _attribute(self, value: Any, name: str, path: str, here: Source) -> None:
+        if isinstance(value, types.ModuleType):
+            self._walk.walk(vars(value)[name], path, here, Key(name))
+        elif isinstance(value, type):
+            self._class_attribute(value, name, path, here)
+        else:
+            self._instance_attribute(value, name, path, here)
+
+    def _instance_attribute(self, value: Any, name: str, path: str, here: Source) -> None:
+        kind, own = type(value), _own(value)
+        on_class = inspect.getattr_static(kind, name, _MISSING)
+        if isinstance(on_class, _STORED):
+            found = getattr(value, name, _MISSING)
+            if found is _MISSING:
+                self._walk.check(path, here, Attribute(name), Absent(), None, "absent")
+            else:
+                self._walk.walk(found, path, here, Attribute(name))
+            return
+        overrides = hasattr(type(on_class), "__set__")
+        if name in own and not overrides:
+            self._walk.walk(own[name], path, here, Attribute(name))
+            return
+        if (
+            hasattr(value, "__dict__")
+            and not overrides
+            and (on_class is not _MISSING or self._careful)
+        ):
+            vars_here = self._walk.check(
+                f"vars({path})", here, Attribute("__dict__"), Anything(), own, "dict"
+            )
+            self._walk.check(f"{path} (own)", vars_here, Key(name), Absent(), None, "absent")
+        if on_class is not _MISSING:
+            self._class_attribute(kind, name, f"{kind.__name__}.{name}", Kept(kind))
+
+    def _class_attribute(self, kind: type, name: str, path: str, here: Source) -> None:
+        found = inspect.getattr_static(kind, name, _MISSING)
+        if found is _MISSING:
+            return
+        walk, same = self._walk, Same(found)
+        if isinstance(found, classmethod):
+            method = walk.check(path, here, Attribute(name), Anything(), found, id(found))
+            walk.walk(found.__func__, f"{path}.__func__", method, Attribute("__func__"))
+        elif isinstance(found, property):
+            prop = walk.check(path, here, Attribute(name), same, found, id(found))
+            for accessor in ("fget", "fset"):
+                function = getattr(found, accessor)
+                if function is not None:
+                    walk.walk(function, f"{path}.{accessor}", prop, Attribute(accessor))
+        elif isinstance(found, functools.cached_property):
+            walk.check(path, here, Attribute(name), same, found, id(found))
+            walk.walk(found.func, f"{path}.func", Kept(found), Attribute("func"))
+        elif (
+            hasattr(type(found), "__get__")
+            and not isinstance(found, (types.FunctionType, staticmethod, *_STORED))
+            and not is_library_object(found)
+        ):
+            self._descriptor(kind, name, path, found)
+        else:
+            value = found.__func__ if isinstance(found, staticmethod) else found
+            walk.walk(value, path, here, Attribute(name))
+
+    def _descriptor(self, kind: type, name: str, path: str, found: Any) -> None:
+        """A descriptor in Python: reading it through the class would run it, so its owner is read."""
+        owner = next(c for c in kind.__mro__ if name in vars(c))
+        entry = Kept(_Entry(owner, name))
+        here = self._walk.check(path, entry, Attribute("value"), Same(found), found, id(found))
+        self.add(found, path, here)
+
+
+class _Entry:
+    """What the class itself holds under a name, without binding it."""
+
+    __slots__ = ("name", "owner")
+
+    def __init__(self, owner: type, name: str) -> None:
+        self.owner, self.name = owner, name
+
+    @property
+    def value(self) -> Any:
+        return vars(self.owner)[self.name]
+
+
+def _own(value: object) -> dict[str, Any]:
+    found = getattr(value, "__dict__", None)
+    return found if type(found) is dict else {}
+
+
+def _user_classes(value: Any) -> list[type]:
+    """Classes of Python code that attributes of the value are looked up in."""
+    kind = value if isinstance(value, type) else type(value)
+    return [c for c in kind.__mro__ if not is_library_object(c)]
