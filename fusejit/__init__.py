@@ -16,11 +16,11 @@ from .autodiff import gradients_function as gradients_function
 from .autodiff import implicit_gradients as implicit_gradients
 from .autodiff import implicit_value_and_gradients as implicit_value_and_gradients
 from .autodiff import value_and_gradients_function as value_and_gradients_function
-from .capture.function import EagerWarning as EagerWarning
 from .capture.function import Function as Function
 from .capture.function import clear_caches as clear_caches
 from .capture.function import function as function
-from .capture.function import no_recompile as no_recompile
+from .capture.policy import EagerWarning as EagerWarning
+from .capture.policy import no_recompile as no_recompile
 from .config import config as config
 from .device import device as device
 from .errors import AxisError as AxisError

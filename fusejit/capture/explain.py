@@ -18,7 +18,7 @@ from .trace import Trace
 
 if TYPE_CHECKING:
     from ..backends.llvm.jit import Compiled
-    from .function import Function
+    from .calls import Calls
 
 ROUNDS = 15  # interleaved measurements of `benchmark`; the median of 15 ignores a few interruptions
 ROUND_SECONDS = 0.02  # each long enough that the clock's and the loop's cost vanish
@@ -56,7 +56,7 @@ class Benchmark:
 
 
 def benchmark(
-    function: Function, trace: Trace, flat: Sequence[Any], call: Callable[[], Any]
+    calls: Calls, trace: Trace, flat: Sequence[Any], call: Callable[[], Any]
 ) -> Benchmark:
     """Time `call` (the decorated call) against the body; Variables get their values back."""
     variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
@@ -64,14 +64,14 @@ def benchmark(
     eager, fused = [], []
     try:
         for _ in range(ROUNDS):
-            eager.append(_seconds(lambda: function._parameters.call(function.eager, flat)))
+            eager.append(_seconds(lambda: calls.parameters.call(calls.body, flat)))
             fused.append(_seconds(call))
     finally:
         for variable, value in zip(variables, saved, strict=True):
             dispatch.top().assign(variable, value)
     spent = trace.milliseconds
     return Benchmark(
-        name=function.__name__,
+        name=calls.function.__name__,
         eager=_median(eager),
         fused=_median(fused),
         first_call=sum(spent.values()) / 1e3,
@@ -107,16 +107,16 @@ def _bytes_moved(node: Node) -> int:
     return sum(v.type.nbytes for v in (*set(node.inputs), *node.outputs))
 
 
-def explain(function: Function, trace: Trace) -> str:
+def explain(calls: Calls, trace: Trace) -> str:
     """One readable page about the plan that a call takes."""
     recorded, fused, plan = trace.program.recorded, trace.program.fused, trace.program.plan
     before, after = _steps_before(recorded), len(plan.steps)
     moved = sum(map(_bytes_moved, before)), sum(map(_bytes_moved, fused.nodes))
     spent = ", ".join(f"{name} {ms:.1f} ms" for name, ms in trace.milliseconds.items())
     lines = [
-        f"{function.__name__}: {len(before)} ops in {after} kernels; "
+        f"{calls.function.__name__}: {len(before)} ops in {after} kernels; "
         f"{moved[0]:,} bytes moved unfused, {moved[1]:,} fused",
-        f"  recorded {function.num_traces} times; this plan: {spent}; "
+        f"  recorded {calls.num_traces} times; this plan: {spent}; "
         f"{trace.num_compiles} kernels compiled for it",
         "",
         "applies when",
@@ -132,7 +132,7 @@ def explain(function: Function, trace: Trace) -> str:
         lines.append("  nothing: every op is in a kernel with its neighbours")
     if trace.untaped:
         lines += ["", f"under a tape it runs eagerly: {trace.untaped}"]
-    if not trace.native_result or not function._parameters.simple:
+    if not trace.native_result or not calls.parameters.simple:
         lines += [
             "",
             "entered from Python: it returns an input, has a step that NumPy runs, or takes *args, "
@@ -199,11 +199,11 @@ def _kernels(fused: Graph, steps: Sequence[Step]) -> list[str]:
     return lines
 
 
-def dump(function: Function, trace: Trace, folder: str) -> None:
+def dump(calls: Calls, trace: Trace, folder: str) -> None:
     """Write every stage of a new trace as text: one file a stage, numbered as recorded."""
     target = Path(folder)
     target.mkdir(parents=True, exist_ok=True)
-    stem = f"{function.__name__.strip('<>')}.{function.num_traces}"
+    stem = f"{calls.function.__name__.strip('<>')}.{calls.num_traces}"
     for stage, graph in trace.program.stages.items():
         (target / f"{stem}.{stage}.ir").write_text(str(graph), "utf-8")
     (target / f"{stem}.ll").write_text(llvm(trace), "utf-8")

@@ -24,7 +24,7 @@ from ..backends.llvm.checks import (
     Source,
 )
 from .code import Names
-from .userland import is_library_object
+from .userland import is_library_module, is_library_object, is_opaque_function, shows_all
 
 if TYPE_CHECKING:
     from .reach import Snapshot
@@ -53,7 +53,8 @@ class Objects:
     def add(self, value: Any, path: str, here: Source) -> None:
         kind = value if isinstance(value, type) else type(value)
         for hook in ("__getattr__", "__getattribute__"):
-            if isinstance(inspect.getattr_static(kind, hook, None), types.FunctionType):
+            found = inspect.getattr_static(kind, hook, None)
+            if isinstance(found, types.FunctionType) and not is_opaque_function(found):
                 self._walk.refuse(f"{path}: {kind.__name__} computes its attributes ({hook})")
                 return
         self._found.append((value, path, here))
@@ -77,10 +78,13 @@ class Objects:
     def _names(self, value: Any) -> set[str]:
         names = set(self._attributes)
         if isinstance(value, types.ModuleType):
-            return set(vars(value)) if self._dynamic else names & vars(value).keys()
+            all_names = self._dynamic and not is_library_module(value)
+            return set(vars(value)) if all_names else names & vars(value).keys()
         if isinstance(value, types.FunctionType):
             return names & vars(value).keys()
         classes = _user_classes(value)
+        if shows_all(value):
+            names |= set(_own(value)) | {n for c in type(value).__mro__ for n in _slots(c)}
         if self._dynamic:
             names |= set(_own(value)) | {n for c in classes for n in vars(c)}
         return names | {n for c in classes for n, v in vars(c).items() if self._is_special(n, v)}
@@ -149,7 +153,7 @@ class Objects:
 
     def _class_attribute(self, kind: type, name: str, path: str, here: Source) -> None:
         found = inspect.getattr_static(kind, name, _MISSING)
-        if found is _MISSING:
+        if found is _MISSING or not any(name in vars(c) for c in _user_classes(kind)):
             return
         walk, same = self._walk, Same(found)
         if isinstance(found, classmethod):
@@ -198,6 +202,10 @@ class _Entry:
 def _own(value: object) -> dict[str, Any]:
     found = getattr(value, "__dict__", None)
     return found if type(found) is dict else {}
+
+
+def _slots(kind: type) -> list[str]:
+    return [n for n, v in vars(kind).items() if isinstance(v, types.MemberDescriptorType)]
 
 
 def _user_classes(value: Any) -> list[type]:

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from .userland import is_core_file, is_pure_callable, is_user_frame
+from .userland import is_core_file, is_library_file, is_pure_callable, is_user_frame
 
 Report = Callable[[str, str], None]
 """(what happened, where): called at most once for each event."""
@@ -53,7 +53,7 @@ class Watch:
                 self._report(f"it calls {_describe(arg)}", location(frame))
         elif event == "call" and frame.f_code not in self.of_user:
             self.ran.add(frame.f_code)
-            if not is_user_frame(frame) or frame.f_code.co_filename.startswith("<frozen"):
+            if is_library_file(frame.f_code.co_filename) or not is_user_frame(frame):
                 return
             self.of_user.add(frame.f_code)
             if frame.f_code not in self._known:

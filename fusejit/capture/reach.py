@@ -63,7 +63,13 @@ from ..variable import Variable
 from .code import names_of, nested_code
 from .leaves import MAX_LEAVES, MAX_VISITED, Leaves, Unreachable, same_expectation, weakly
 from .objects import Objects
-from .userland import has_hidden_state, is_immutable, is_library_object, is_opaque_function
+from .userland import (
+    has_hidden_state,
+    is_immutable,
+    is_library_object,
+    is_opaque_function,
+    shows_all,
+)
 
 _SCALARS = (
     type(None),
@@ -125,7 +131,9 @@ class Snapshot(Leaves):
             self._array(value, path, source, take)
         elif isinstance(value, enum.Enum):
             here = self.check(path, source, take, Same(value), value, "value", id(value))
-            self._inside(value, path, here)
+            if not self.visited(value):
+                self.walk(value._value_, f"{path}.value", here, Attribute("_value_"))
+                self._objects.add(value, path, here)
         elif isinstance(value, _SCALARS):
             self._scalar(value, path, source, take)
         elif isinstance(value, (list, tuple, dict)):
@@ -218,7 +226,7 @@ class Snapshot(Leaves):
             self.refuse(f"{path} is a cached function, which need not run its body")
         elif isinstance(value, Variable) or (isinstance(value, type) and is_library_object(value)):
             return
-        elif is_library_object(value):
+        elif is_library_object(value) and not shows_all(value):
             if not is_immutable(value):
                 kind = type(value).__name__
                 self.refuse(f"{path} is a {kind}, whose content cannot be watched")

@@ -73,7 +73,8 @@ class Program:
 
     @cached_property
     def sources(self) -> list[tuple[str, Any]]:
-        """Where each result comes from: ("plan", output), ("input", position), ("constant", array)."""
+        """Where each result comes from: ("plan", output), ("input", position), ("constant",
+        array)."""
         return [self._source(value) for value in self.fused.results]
 
     def _source(self, value: Value) -> tuple[str, Any]:
@@ -182,7 +183,8 @@ class Trace:
         return optree.tree_unflatten(self.tree, leaves)
 
     def replay(self, args: Sequence[Any]) -> Any:
-        """Run without native entry; Stopped if a guard does not hold. The checks were seen to hold."""
+        """Run without native entry; Stopped if a guard does not hold. The checks were seen to
+        hold."""
         inputs = self.inputs(args)
         arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
         results = self.program.run(arrays)
@@ -200,7 +202,8 @@ class Trace:
         return wrap(array)
 
     def watched(self, args: Sequence[Any], watches: Callable[[Tensor], bool]) -> bool:
-        """Whether a tape watches any input of this call, or would watch a Variable that it reads."""
+        """Whether a tape watches any input of this call, or would watch a Variable that it
+        reads."""
         if any(isinstance(x, Tensor) and watches(x) for x in self.inputs(args)):
             return True
         found = [ref() for _, ref in self.variables]

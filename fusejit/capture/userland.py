@@ -103,31 +103,49 @@ def is_user_frame(frame: types.FrameType | None) -> bool:
 
 
 def is_opaque_function(function: types.FunctionType) -> bool:
-    """Functions of the core: their identity stands for their behaviour."""
-    return is_core_file(function.__code__.co_filename)
+    """Functions of the core, of the standard library and of NumPy: their identity stands for their
+    behaviour. What they do to the world are calls of C functions, which are watched anywhere."""
+    filename = function.__code__.co_filename
+    return is_core_file(filename) or is_library_file(filename)
 
 
 def is_library_object(value: Any) -> bool:
-    """Classes of fusejit's core, of NumPy and of C, and their instances: no attribute of theirs is
-    Python state of the user's."""
+    """Classes of fusejit's core, of libraries and of C, and their instances: identity stands for what
+    they do, though instances may hold state."""
     kind = value if isinstance(value, type) else type(value)
-    if not _is_written_in_python(kind):
+    if not is_written_in_python(kind):
         return True
     module = kind.__module__ or ""
-    if module.split(".")[0] == "numpy":
-        return True
+    first = module.split(".")[0]
+    if first != "fusejit":
+        return first in ("numpy", "optree") or first in sys.stdlib_module_names
     file = getattr(sys.modules.get(module), "__file__", None)
-    return module.startswith("fusejit.") and file is not None and is_core_file(file)
+    return file is not None and is_core_file(file)
 
 
-def _is_written_in_python(kind: type) -> bool:
+def is_library_module(module: types.ModuleType) -> bool:
+    """Modules of the standard library and NumPy: what they hold is taken for constant."""
+    first = module.__name__.split(".")[0]
+    return first in ("numpy", "optree") or first in sys.stdlib_module_names
+
+
+@lru_cache(maxsize=8192)  # classes of one program
+def is_written_in_python(kind: type) -> bool:
     """A class statement leaves a `__dict__`, `__slots__` or `__weakref__`, or a base that has one."""
-    if not kind.__flags__ & _HEAP_TYPE:
+    if not kind.__flags__ & _HEAP_TYPE or kind.__flags__ & _IMMUTABLE_TYPE:
         return False
     marks = ("__dict__", "__slots__", "__weakref__")
-    return (
-        any(mark in vars(c) for c in kind.__mro__ if c.__flags__ & _HEAP_TYPE for mark in marks)
-        and not kind.__flags__ & _IMMUTABLE_TYPE
+    heap = [c for c in kind.__mro__ if c.__flags__ & _HEAP_TYPE]
+    return any(mark in vars(c) for c in heap for mark in marks)
+
+
+def shows_all(value: Any) -> bool:
+    """Whether methods of libraries may read attributes of the value that no user code names."""
+    if type(value) is types.SimpleNamespace:
+        return True
+    return any(
+        is_written_in_python(c) and is_library_object(c) and c.__module__.split(".")[0] != "fusejit"
+        for c in type(value).__mro__
     )
 
 
@@ -148,7 +166,7 @@ def has_hidden_state(kind: type) -> bool:
     """Whether instances of a Python class inherit content from C that no attribute shows."""
     plain = (object, list, tuple, dict, BaseException, type, *_ATOMS)
     return any(
-        not _is_written_in_python(base) and not issubclass(base, plain[1:]) and base is not object
+        not is_written_in_python(base) and not issubclass(base, plain[1:]) and base is not object
         for base in kind.__mro__
     )
 

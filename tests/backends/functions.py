@@ -9,16 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fusejit.backends.llvm.callable import (
-    Convention,
-    Entry,
-    NativeCallable,
-    Result,
-    convention,
-    enable_vectorcall,
-    install,
-)
+from fusejit.backends.llvm.callable import Convention, Entry, Result, convention, install
 from fusejit.backends.llvm.checks import Arg, Check, Input
+from fusejit.backends.llvm.native import NativeCallable, enable_vectorcall
 from fusejit.backends.llvm.runtime import NativePlan
 from tests.backends.plans import Array, add_plan, f32
 

@@ -12,14 +12,9 @@ import numpy as np
 import pytest
 
 from fusejit.backends.llvm import abi
-from fusejit.backends.llvm.callable import (
-    Finish,
-    NativeCallable,
-    enable_vectorcall,
-    install,
-    uninstall,
-)
+from fusejit.backends.llvm.callable import Finish, install
 from fusejit.backends.llvm.checks import Arg, Check, Input, Referent
+from fusejit.backends.llvm.native import NativeCallable, enable_vectorcall, uninstall
 from tests.backends.functions import (
     ACTIVE,
     BOTH,

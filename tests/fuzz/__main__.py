@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
-import hypothesis
-from hypothesis import HealthCheck, Phase, given, settings
-
-from tests.fuzz.programs import programs
+from tests.fuzz.programs import program
 from tests.fuzz.worker import Worker
 
 SCRIPT = """\
@@ -24,35 +23,34 @@ if __name__ == "__main__":
 """
 
 
-def search(worker: Worker, seed: int, count: int) -> tuple[int, str | None]:
-    """Check `count` programs: (how many were run, a script that shows the first finding)."""
-    ran = 0
-    last = ""
+def minimal(worker: Worker, text: str, problem: str) -> tuple[str, str]:
+    """The program with as few lines and results as still show the same problem."""
+    wanted, lines = signature(problem), text.splitlines()
+    shrunk = True
+    while shrunk:
+        shrunk = False
+        for candidate in _smaller(lines):
+            found = worker.check("\n".join(candidate) + "\n")
+            if found is not None and signature(found) == wanted:
+                lines, problem, shrunk = candidate, found, True
+                break
+    return "\n".join(lines) + "\n", problem
 
-    @hypothesis.seed(seed)
-    @settings(
-        max_examples=count,
-        deadline=None,
-        database=None,
-        print_blob=False,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
-    @given(programs())
-    def run(text: str) -> None:
-        nonlocal ran, last
-        ran += 1
-        problem = worker.check(text)
-        if problem is not None:
-            last = script(text, problem)
-            # Shrinking must not slide from one finding into another.
-            raise AssertionError(signature(problem))
 
-    try:
-        run()
-    except (AssertionError, hypothesis.errors.FlakyFailure):
-        return ran, last
-    return ran, None
+def _smaller(lines: list[str]) -> Iterator[list[str]]:
+    """Without one statement, without one result, or with one value replaced by what it is made of."""
+    for i in reversed(range(len(lines))):
+        if lines[i].startswith("    return ") and lines[i].count(",") > 1:
+            names = lines[i].removeprefix("    return ").rstrip(",").split(", ")
+            for k in range(len(names)):
+                kept = ", ".join(names[:k] + names[k + 1 :])
+                yield [*lines[:i], f"    return {kept},", *lines[i + 1 :]]
+        elif lines[i].startswith("    ") and "return" not in lines[i]:
+            yield [*lines[:i], *lines[i + 1 :]]
+            made, _, body = lines[i].strip().partition(" = ")
+            for operand in set(re.findall(r"\b[tx]\d+\b", body)):
+                rest = [re.sub(rf"\b{made}\b", operand, line) for line in lines[i + 1 :]]
+                yield [*lines[:i], *rest]
 
 
 def signature(problem: str) -> str:
@@ -70,15 +68,19 @@ def main(arguments: Any = None) -> int:
     parser.add_argument("--findings", type=int, default=5, help="stop after this many")
     options = parser.parse_args(arguments)
     worker, began = Worker(), time.monotonic()
-    total, findings, seed = 0, 0, options.seed
+    seed, findings = options.seed, 0
     while time.monotonic() - began < 60 * options.minutes and findings < options.findings:
-        ran, finding = search(worker, seed, 200)
-        total, seed = total + ran, seed + 1
-        if finding is not None:
+        text = program(seed)
+        problem = worker.check(text)
+        if problem is not None:
             findings += 1
-            print(f"---- finding {findings} (seed {seed - 1})\n{finding}", flush=True)
+            print(f"---- program {seed}\n{script(*minimal(worker, text, problem))}", flush=True)
+        seed += 1
     worker.close()
-    print(f"{total} programs, {findings} findings, {time.monotonic() - began:.0f} s", flush=True)
+    print(
+        f"{seed - options.seed} programs, {findings} findings, {time.monotonic() - began:.0f} s",
+        flush=True,
+    )
     return 1 if findings else 0
 
 

@@ -42,7 +42,7 @@ def check_program(text: str) -> None:
             found = _outcome(decorated, variable, arguments[number], catch=False)
             compare(found, eager[number], f"data {number + 1}: fused, eager")
     variable.assign(np.ones(variable.shape, variable.dtype))
-    for trace in decorated._traces:
+    for trace in decorated._calls.traces:
         _check_stages(trace.program.stages, trace.inputs(arguments[0]))
 
 
@@ -108,7 +108,11 @@ def compare(found: Sequence[Array], expected: Sequence[Array], what: str) -> Non
 
 
 def _bits(array: Array) -> bytes:
-    return np.where(np.isnan(array), np.nan, array).tobytes() if array.dtype.kind == "f" else array.tobytes()
+    return (
+        np.where(np.isnan(array), np.nan, array).tobytes()
+        if array.dtype.kind == "f"
+        else array.tobytes()
+    )
 
 
 def _equal(one: Array, other: Array) -> Array:

@@ -9,12 +9,13 @@ positive integers, so that no order of summation rounds.
 from __future__ import annotations
 
 import math
+import random
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
 
 from fusejit.errors import FuseJitError
 from fusejit.op import OPS, Elementwise, Reduction
@@ -24,7 +25,7 @@ MAX_SIZE = 20_000
 MAX_STATEMENTS = 14
 LITERALS = (0, 1, -1, 2, 3, 0.5, -2.0, 0.0, -0.0, 1.0, True, False)
 DTYPES = ("float32", "float64", "int32", "int64", "bool")
-EXTENTS = (1, 2, 3, 4, 5, 3, 2, 1, 7, 17, 0)
+EXTENTS = (1, 2, 3, 4, 5, 3, 2, 1, 7, 17, 4, 6, 2, 3, 5, 0)
 LONG = (64, 65, 130, 300)
 
 # Not elementwise in the public sense: random_bits takes keys, astype has a statement of its own.
@@ -64,7 +65,7 @@ class Known:
 class Draft:
     """A program being written."""
 
-    draw: Callable[..., Any]
+    random: random.Random
     known: list[Known] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
     ops: set[str] = field(default_factory=set)
@@ -72,12 +73,15 @@ class Draft:
     indent: str = "    "
 
     def choose(self, options: Sequence[Any]) -> Any:
-        return self.draw(st.sampled_from(options))
+        return self.random.choice(options)
+
+    def integer(self, low: int, high: int) -> int:
+        return self.random.randint(low, high)
 
     def some(self, wanted: Callable[[Known], bool] = lambda k: True) -> Known | None:
         """A known value, the latest most likely."""
         found = [k for k in self.known if wanted(k)]
-        return self.choose(found[::-1]) if found else None
+        return self.choose(found[-3:] + found) if found else None
 
     def emit(self, text: str, dtype: Any, shape: Sequence[int], small: bool = False) -> Known:
         made = Known(f"t{len(self.lines)}", np.dtype(dtype).name, tuple(shape), small)
@@ -97,7 +101,7 @@ def elementwise(d: Draft) -> None:
     for i in range(len(op.inputs)):
         shape = operands[0].shape if operands and isinstance(operands[0], Known) else None
         found = d.some(lambda k: shape is None or _broadcasts(k.shape, shape))  # noqa: B023
-        literal = i > 0 and d.draw(st.integers(0, 3)) == 0
+        literal = i > 0 and d.integer(0, 3) == 0
         operands.append(d.choose(LITERALS) if literal or found is None else found)
     _apply(d, name, operands)
 
@@ -140,14 +144,16 @@ def slicing(d: Draft) -> None:
         return
     texts, shape = [], []
     for extent in x.shape:
-        kind = d.draw(st.integers(0, 5))
+        kind = d.integer(0, 5)
         if kind == 0 and extent:
-            texts.append(str(d.draw(st.integers(-extent, extent - 1))))
+            texts.append(str(d.integer(-extent, extent - 1)))
             continue
         step = d.choose((1, 2, -1, 3, -2))
-        ends = [d.draw(st.one_of(st.none(), st.integers(-extent, extent))) for _ in range(2)]
+        ends = [d.choose((None, d.integer(-extent, extent))) for _ in range(2)]
         found = slice(None, None, 1) if kind <= 2 else slice(ends[0], ends[1], step)
-        texts.append(":".join("" if e is None else str(e) for e in (found.start, found.stop, found.step)))
+        texts.append(
+            ":".join("" if e is None else str(e) for e in (found.start, found.stop, found.step))
+        )
         shape.append(len(range(*found.indices(extent))))
     d.emit(f"{x.name}[{', '.join(texts)}]", x.dtype, shape, x.small)
 
@@ -155,7 +161,7 @@ def slicing(d: Draft) -> None:
 def permute(d: Draft) -> None:
     x = d.some(lambda k: len(k.shape) > 1)
     if x is not None:
-        order = tuple(d.draw(st.permutations(range(len(x.shape)))))
+        order = tuple(d.random.sample(range(len(x.shape)), len(x.shape)))
         shape = [x.shape[a] for a in order]
         d.emit(f"fj.permute_dims({x.name}, {order})", x.dtype, shape, x.small)
 
@@ -171,10 +177,10 @@ def reshape(d: Draft) -> None:
             factors = [n for n in range(1, min(rest, 40) + 1) if rest % n == 0]
             shape.append(d.choose(factors))
             rest //= shape[-1]
-        if rest > 1 or d.draw(st.booleans()):
+        if rest > 1 or d.choose((True, False)):
             shape.append(rest)
     else:
-        shape = [0, *([2] * d.draw(st.integers(0, 1)))]
+        shape = [0, *([2] * d.integer(0, 1))]
     d.emit(f"fj.reshape({x.name}, {tuple(shape)})", x.dtype, shape, x.small)
 
 
@@ -182,7 +188,7 @@ def broadcast(d: Draft) -> None:
     x = d.some(lambda k: k.size <= MAX_SIZE // 32 and len(k.shape) < 4)
     if x is not None:
         shape = [d.choose((2, 3, 4)) if n == 1 else n for n in x.shape]
-        shape = [d.choose((1, 2, 3)) for _ in range(d.draw(st.integers(0, 1)))] + shape
+        shape = [d.choose((1, 2, 3)) for _ in range(d.integer(0, 1))] + shape
         if math.prod(shape) <= MAX_SIZE:
             d.emit(f"fj.broadcast_to({x.name}, {tuple(shape)})", x.dtype, shape, x.small)
 
@@ -190,7 +196,7 @@ def broadcast(d: Draft) -> None:
 def flip(d: Draft) -> None:
     x = d.some(lambda k: bool(k.shape))
     if x is not None:
-        axis = d.draw(st.integers(0, len(x.shape) - 1))
+        axis = d.integer(0, len(x.shape) - 1)
         d.emit(f"fj.flip({x.name}, axis={axis})", x.dtype, x.shape, x.small)
 
 
@@ -205,7 +211,7 @@ def squeeze(d: Draft) -> None:
 def expand(d: Draft) -> None:
     x = d.some(lambda k: len(k.shape) < 4)
     if x is not None:
-        axis = d.draw(st.integers(0, len(x.shape)))
+        axis = d.integer(0, len(x.shape))
         shape = (*x.shape[:axis], 1, *x.shape[axis:])
         d.emit(f"fj.expand_dims({x.name}, {axis})", x.dtype, shape, x.small)
 
@@ -215,10 +221,10 @@ def reduce(d: Draft) -> None:
     x = d.some(lambda k: (k.dtype == "bool") == (name in ("any", "all")))
     if x is None:
         return
-    axes = tuple(sorted(d.draw(st.sets(st.integers(0, len(x.shape) - 1))))) if x.shape else ()
+    axes = tuple(a for a in range(len(x.shape)) if d.choose((True, False)))
     if name in ("max", "min") and 0 in [x.shape[a] for a in axes]:
         return
-    keepdims = d.draw(st.booleans())
+    keepdims = d.choose((True, False))
     shape = [1 if a in axes else n for a, n in enumerate(x.shape) if keepdims or a not in axes]
     dtype = "int64" if x.dtype == "int32" and name in ("sum", "prod") else x.dtype
     d.emit(f"fj.{name}({x.name}, axis={axes}, keepdims={keepdims})", dtype, shape)
@@ -228,15 +234,21 @@ def join(d: Draft) -> None:
     x = d.some()
     if x is None or 3 * x.size > MAX_SIZE:
         return
-    parts = [x, *(d.some(lambda k: (k.dtype, k.shape) == (x.dtype, x.shape)) for _ in range(d.draw(st.integers(1, 2))))]
+    parts = [
+        x,
+        *(
+            d.some(lambda k: (k.dtype, k.shape) == (x.dtype, x.shape))
+            for _ in range(d.integer(1, 2))
+        ),
+    ]
     names = ", ".join(p.name for p in parts if p is not None)
     small = all(p is not None and p.small for p in parts)
-    if x.shape and d.draw(st.booleans()):
-        axis = d.draw(st.integers(0, len(x.shape) - 1))
+    if x.shape and d.choose((True, False)):
+        axis = d.integer(0, len(x.shape) - 1)
         shape = [n * len(parts) if a == axis else n for a, n in enumerate(x.shape)]
         d.emit(f"fj.concat([{names}], axis={axis})", x.dtype, shape, small)
     elif len(x.shape) < 4:
-        axis = d.draw(st.integers(0, len(x.shape)))
+        axis = d.integer(0, len(x.shape))
         shape = [*x.shape[:axis], len(parts), *x.shape[axis:]]
         d.emit(f"fj.stack([{names}], axis={axis})", x.dtype, shape, small)
 
@@ -244,9 +256,9 @@ def join(d: Draft) -> None:
 def place(d: Draft) -> None:
     x = d.some(lambda k: bool(k.shape) and k.size < 500)
     if x is not None:
-        region = tuple((d.draw(st.integers(0, 2)), d.choose((1, 2))) for _ in x.shape)
+        region = tuple((d.integer(0, 2), d.choose((1, 2))) for _ in x.shape)
         shape = tuple(
-            s + step * max(n - 1, 0) + 1 + d.draw(st.integers(0, 1))
+            s + step * max(n - 1, 0) + 1 + d.integer(0, 1)
             for (s, step), n in zip(region, x.shape, strict=True)
         )
         if math.prod(shape) <= MAX_SIZE:
@@ -258,10 +270,12 @@ def matmul(d: Draft) -> None:
     if x is None:
         return
     y = d.some(
-        lambda k: len(k.shape) >= 2
-        and k.dtype == x.dtype
-        and (k.shape[-2] == x.shape[-1] or k.shape[-1] == x.shape[-1])
-        and _broadcasts(k.shape[:-2], x.shape[:-2])
+        lambda k: (
+            len(k.shape) >= 2
+            and k.dtype == x.dtype
+            and (k.shape[-2] == x.shape[-1] or k.shape[-1] == x.shape[-1])
+            and _broadcasts(k.shape[:-2], x.shape[:-2])
+        )
     )
     if y is None:
         return
@@ -293,7 +307,7 @@ def iota(d: Draft) -> None:
 def variable(d: Draft) -> None:
     v = d.choose(d.variables)
     x = d.some(lambda k: (k.dtype, k.shape) == (v.dtype, v.shape))
-    if x is not None and d.draw(st.booleans()):
+    if x is not None and d.choose((True, False)):
         d.lines.append(f"{d.indent}{v.name}.assign({x.name})")
     d.emit(f"fj.asarray({v.name})", v.dtype, v.shape)
 
@@ -303,13 +317,13 @@ def gradient(d: Draft) -> None:
     if x is None:
         return
     body, shape = "x", x.shape
-    for _ in range(d.draw(st.integers(1, 4))):
+    for _ in range(d.integer(1, 4)):
         body, shape = _differentiable(d, x, body, shape)
     d.emit(f"fj.gradients_function(lambda x: fj.sum({body}))({x.name})[0]", x.dtype, x.shape)
 
 
 def _differentiable(d: Draft, x: Known, body: str, shape: Any) -> tuple[str, Any]:
-    kind = d.draw(st.integers(0, 5))
+    kind = d.integer(0, 5)
     if kind == 0 and shape:
         start, step = d.choose(((1, 1), (None, -1), (None, 2), (0, 1)))
         length = len(range(shape[0])[start:None:step])
@@ -345,40 +359,41 @@ STATEMENTS = [
 ]  # fmt: skip
 
 
-def shapes() -> Any:
-    extents = st.lists(st.sampled_from(EXTENTS), max_size=4).map(tuple)
-    long = st.tuples(st.sampled_from((1, 2, 3, 66)), st.sampled_from(LONG))
-    return st.one_of(extents, extents, extents, long, long.map(lambda s: s[::-1]), st.just((9000,)))
+def _shape(d: Draft) -> tuple[int, ...]:
+    kind = d.integer(0, 9)
+    if kind == 9:
+        return (9000,)
+    if kind >= 7:
+        shape = (d.choose((1, 2, 3, 66)), d.choose(LONG))
+        return shape[:: d.choose((1, -1))]
+    return tuple(d.choose(EXTENTS) for _ in range(d.integer(0, 4)))
 
 
-@st.composite
-def programs(draw: Any) -> str:
-    """The source text of a program."""
-    d = Draft(draw)
-    inputs = []
-    for i in range(draw(st.integers(1, 3))):
-        kind = draw(st.sampled_from(("normal", "small", "special")))
-        dtype = draw(st.sampled_from(DTYPES))
-        shape = draw(shapes().filter(lambda s: math.prod(s) <= MAX_SIZE // 2))
-        inputs.append(Known(f"x{i}", dtype, shape, kind == "small" and dtype != "bool"))
-        d.lines.append(f"    # {inputs[-1].name}: {kind}")
-        d.known.append(inputs[-1])
-    kinds = [line.split()[-1] for line in d.lines]
-    d.lines.clear()
-    d.variables = [Known("v0", "float32", draw(st.sampled_from(((), (3,), (2, 3)))))]
-    for _ in range(draw(st.integers(1, MAX_STATEMENTS))):
-        draw(st.sampled_from(STATEMENTS))(d)
-    made = [k for k in d.known if k.name[0] == "t"] or d.known
-    results = [made[-1], *(draw(st.lists(st.sampled_from(made), max_size=3)))]
-    return _text(d, inputs, kinds, results)
+def program(seed: int) -> str:
+    """The source text of program number `seed`."""
+    d = Draft(random.Random(seed))
+    kinds = [d.choose(("normal", "small", "special")) for _ in range(d.integer(1, 3))]
+    shape = _shape(d)
+    for i, kind in enumerate(kinds):
+        dtype = d.choose(DTYPES)
+        shape = d.choose((shape, shape, _shape(d)))
+        d.known.append(Known(f"x{i}", dtype, shape, kind == "small" and dtype != "bool"))
+    inputs = list(d.known)
+    d.variables = [Known("v0", "float32", d.choose((shape, (), (2, 3))))]
+    for _ in range(d.integer(2, MAX_STATEMENTS)):
+        d.choose(STATEMENTS)(d)
+    body = "\n".join(d.lines)
+    results = [
+        k for k in d.known if len(re.findall(rf"\b{k.name}\b", body)) == 1 and k.name[0] == "t"
+    ]
+    results += [d.choose(d.known) for _ in range(d.integer(0, 2))]
+    return _text(d, inputs, kinds, results or inputs)
 
 
 def _text(d: Draft, inputs: Sequence[Known], kinds: Sequence[str], results: Sequence[Known]) -> str:
     given = [(k.dtype, k.shape, kind) for k, kind in zip(inputs, kinds, strict=True)]
     lines = [HEADER.rstrip(), *(f"{name}_ = OPS[{name!r}]" for name in sorted(d.ops))]
-    lines += [
-        f"v0 = fj.Variable(np.ones({v.shape}, {v.dtype!r}), name='v0')" for v in d.variables
-    ]
+    lines += [f"v0 = fj.Variable(np.ones({v.shape}, {v.dtype!r}), name='v0')" for v in d.variables]
     lines += [f"INPUTS = {given!r}", "", "", f"def f({', '.join(k.name for k in inputs)}):"]
     lines += d.lines
     lines.append("    return " + ", ".join(k.name for k in results) + ",")

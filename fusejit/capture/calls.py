@@ -1,0 +1,263 @@
+"""How a call finds its plan: through the traces of its function, or by recording another.
+
+A call that no native entry takes arrives in `miss`. It looks through all traces, runs one under a
+tape if a tape watches, and records if none fits. What cannot be replayed runs eagerly, with one
+warning that says why and where.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Hashable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import dispatch
+from ..autodiff.tape import GradientTape
+from ..backends.llvm import abi
+from ..backends.llvm.callable import install
+from ..backends.llvm.checks import Arg, Itself
+from ..backends.llvm.native import uninstall
+from ..config import config
+from ..device import backend
+from ..errors import CaptureError, FuseJitError, RecompileError
+from ..tensor import Tensor, as_operand, user_frame, wrap
+from . import explain
+from .gradient import Differentiable
+from .parameters import Parameters
+from .policy import EagerWarning, may_record
+from .purity import location
+from .record import Refusal, defined_at, record
+from .recorder import Recorder
+from .trace import Stopped, Trace
+
+if TYPE_CHECKING:
+    from .function import Function
+
+MAX_TRACES = 64
+"""Traces kept for a function, the least recently recorded dropped first. Each holds some 10 KB and
+is looked at in turn by a call that none of the first fits, at about 0.2 us each."""
+MAX_ATTEMPTS = 3
+"""Recordings thrown away because the call changed what it reaches, before such calls run eagerly:
+the first call may build state lazily and the second still see it new."""
+
+log = logging.getLogger("fusejit")
+
+
+class Calls:
+    """The traces of one decorated function, and what was decided about calls that have none."""
+
+    def __init__(self, function: Function) -> None:
+        self.function = function
+        self.body = function.eager
+        self.parameters = Parameters(self.body)
+        self.num_traces = 0
+        self.num_compiles = 0
+        self.traces: list[Trace] = []
+        self._gradients: dict[Trace, Differentiable] = {}
+        self._attempts: dict[Hashable, int] = {}
+        self._refusals: dict[Hashable, Refusal] = {}
+        self._said: set[Refusal] = set()
+        self._lock = threading.RLock()
+
+    def miss(self, /, *args: Any, **kwargs: Any) -> Any:
+        """A call that was not entered natively."""
+        if config.settings.disable or any(isinstance(h, Recorder) for h in dispatch.handlers()):
+            return self.body(*args, **kwargs)  # a callee of a recorded function is its Python body
+        if _why_not_here() is not None:
+            return self.body(*args, **kwargs)
+        try:
+            flat = self.flatten(args, kwargs)
+        except TypeError:
+            return self.body(*args, **kwargs)  # wrong arguments: Python says which
+        for trace in self._matching(flat):
+            try:
+                return self._replay(trace, flat)
+            except Stopped:
+                continue
+            except Exception:
+                # Nothing is committed yet. The body raises the same, with exactly eager's effects
+                # up to there and the user's own lines in the traceback.
+                return self.body(*args, **kwargs)
+        if self._refusals and _kind(flat) in self._refusals:
+            return self.body(*args, **kwargs)
+        return self._record(flat)
+
+    def flatten(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
+        """One value a parameter; strided Tensors as contiguous ones."""
+        return tuple(map(_contiguous, self.parameters.flatten(args, kwargs)))
+
+    def trace_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Trace:
+        """The trace that this call takes; a call that none fits is made, and so recorded."""
+        flat = self.flatten(args, kwargs)
+        found = next(self._matching(flat), None)
+        if found is None:
+            self.miss(*args, **kwargs)
+            found = next(self._matching(flat), None)
+        if found is None:
+            refusal = self._refusals.get(_kind(flat))
+            why = f"{refusal.reason} ({refusal.where})" if refusal else "it changes what it reads"
+            raise CaptureError(f"{self.function.__name__} has no plan for this call: {why}.")
+        return found
+
+    def forget(self) -> None:
+        """Drop everything recorded: the settings have changed, or the user wants the memory."""
+        with self._lock:
+            uninstall(self.function)
+            for table in (self.traces, self._gradients, self._attempts, self._refusals):
+                table.clear()
+
+    # ---- replaying
+
+    def _matching(self, flat: Sequence[Any]) -> Iterator[Trace]:
+        for trace in list(self.traces):
+            if trace.entry.first_miss(*flat) < 0:
+                yield trace
+
+    def _replay(self, trace: Trace, flat: Sequence[Any]) -> Any:
+        tapes = [h for h in dispatch.handlers() if isinstance(h, GradientTape)]
+        if not tapes or not trace.watched(flat, lambda t: any(tape.watches(t) for tape in tapes)):
+            return trace.replay(flat)
+        if trace.untaped is not None:
+            return self.parameters.call(self.body, flat)
+        return self._replay_taped(trace, flat)
+
+    def _replay_taped(self, trace: Trace, flat: Sequence[Any]) -> Any:
+        """One op for the whole call, so one entry on each tape; reads are visible to tapes too."""
+        if trace not in self._gradients:
+            self._gradients[trace] = Differentiable(trace.program)
+        inputs = [as_operand(x) for x in trace.inputs(flat)]
+        for position, ref in trace.variables:
+            variable = ref()
+            if variable is not None:
+                inputs[position] = dispatch.top().read(variable)
+        found = dispatch.call(self._gradients[trace].forward, tuple(inputs), {})
+        results = found if isinstance(found, tuple) else (found,)
+        trace.calls += 1
+        return trace.finish(results[: len(trace.program.recorded.results)])
+
+    # ---- recording
+
+    def _record(self, flat: Sequence[Any]) -> Any:
+        name, why = self.function.__name__, self._why_new(flat)
+        if not may_record():
+            raise RecompileError(f"{name}: {why}, inside no_recompile().")
+        began = time.perf_counter()
+        with self._lock:
+            recording = record(self.body, self.parameters, flat)
+            if isinstance(recording.outcome, Refusal):
+                self._refuse(recording.outcome, flat)
+            else:
+                self._keep_or_refuse(recording.outcome, flat)
+        self.num_traces += 1
+        spent = 1e3 * (time.perf_counter() - began)
+        line = f"{name}: {why} ({spent:.1f} ms) at {location(user_frame())}"
+        log.info(line)
+        if config.settings.log == "recompiles":
+            print(f"fusejit: {line}", file=sys.stderr)
+        return recording.result
+
+    def _why_new(self, flat: Sequence[Any]) -> str:
+        """One line: what differs from the trace that was recorded last."""
+        if not self.traces:
+            return "recording the first call"
+        trace = self.traces[0]
+        miss = trace.entry.first_miss(*flat)
+        if miss < 0:
+            return "recording another path: a guarded value differs"
+        return f"recording again: {describe_miss(trace, miss, flat)}"
+
+    def _keep_or_refuse(self, trace: Trace, flat: Sequence[Any]) -> None:
+        """The body has run, so a failure to compile costs speed and a warning, never the result."""
+        try:
+            self._keep(trace, flat)
+            if config.settings.dump:
+                explain.dump(self, trace, config.settings.dump)
+        except (FuseJitError, MemoryError) as error:
+            reason = f"it could not be compiled: {error}"
+            self._refuse(Refusal(reason, defined_at(self.body)), flat)
+
+    def _keep(self, trace: Trace, flat: Sequence[Any]) -> None:
+        from ..backends.llvm import jit  # the code generator, which imports llvmlite
+
+        before = jit.statistics()
+        began = time.perf_counter()
+        _ = trace.entry  # lowers and compiles
+        trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
+        trace.num_compiles = jit.statistics().num_compiles - before.num_compiles
+        self.num_compiles += trace.num_compiles
+        self._attempts.pop(_kind(flat), None)
+        self.traces.insert(0, trace)
+        for dropped in self.traces[MAX_TRACES:]:
+            self._gradients.pop(dropped, None)
+        del self.traces[MAX_TRACES:]
+        if self.parameters.simple:
+            install(self.function, [t.entry for t in self.traces if t.native_result], self.miss)
+
+    def _refuse(self, refusal: Refusal, flat: Sequence[Any]) -> None:
+        """Run calls of this kind eagerly from now on; say so once for each reason."""
+        kind = _kind(flat)
+        self._attempts[kind] = self._attempts.get(kind, 0) + 1
+        if not refusal.lasting and self._attempts[kind] < MAX_ATTEMPTS:
+            return
+        if len(self._refusals) >= MAX_TRACES:
+            self._refusals.clear()  # they are found again when they are met again
+            self._attempts.clear()
+        self._refusals[kind] = refusal
+        if refusal not in self._said:
+            self._said.add(refusal)
+            text = f"{self.function.__name__} runs eagerly: {refusal.reason} ({refusal.where})."
+            warnings.warn(text, EagerWarning, stacklevel=_user_level())
+
+
+def describe_miss(trace: Trace, number: int, flat: Sequence[Any]) -> str:
+    """Which check failed: the path, and old -> new where both can be shown."""
+    check = trace.checks[number]
+    expected = explain.shown(check.expect, trace)
+    now = ""
+    if isinstance(check.source, Arg) and isinstance(check.take, Itself):
+        value = flat[check.source.index]
+        now = f", now {value.type if isinstance(value, Tensor) else repr(value)[:40]}"
+    return f"{explain.path_of(trace, number)} was {expected}{now}"
+
+
+def _kind(flat: Sequence[Any]) -> Hashable:
+    """What a refusal is remembered by: the classes of the arguments, and dtypes and ranks of
+    arrays."""
+    arrays = (Tensor, np.ndarray)
+    return tuple((type(v), v.dtype, v.ndim) if isinstance(v, arrays) else type(v) for v in flat)
+
+
+def _contiguous(value: Any) -> Any:
+    """A strided Tensor as a contiguous one: kernels of whole plans walk arguments flat."""
+    if type(value) is Tensor and not value._data.flags.c_contiguous:
+        copy = wrap(value._data.copy(order="C"))
+        copy._tag, copy._origin = value._tag, value._origin
+        return copy
+    return value
+
+
+@functools.cache  # a fact about the installation
+def _why_not_here() -> str | None:
+    """Why nothing can be compiled here, said once; None where it can."""
+    missing = None if backend("cpu") else "llvmlite is not installed"
+    reason = missing or abi.why_not_native()
+    if reason is not None:
+        text = f"fusejit: {reason}; everything runs eagerly."
+        warnings.warn(text, EagerWarning, stacklevel=_user_level())
+    return reason
+
+
+def _user_level() -> int:
+    """The stack level of the innermost user frame, as warnings.warn counts from the caller."""
+    target, frame, level = user_frame(), inspect.currentframe(), 0
+    while frame is not None and frame is not target:
+        frame, level = frame.f_back, level + 1
+    return max(level, 1)
