@@ -20,8 +20,9 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import lru_cache
+from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -39,6 +40,9 @@ Params: TypeAlias = Mapping[str, Any]
 
 OPS: dict[str, Op] = {}
 """The registry: every op by name. Tests, docs and benches loop over it."""
+RECORD_CODE: set[CodeType] = set()
+"""The code of the functions in registered records, wherever they are declared. They are pure by
+contract, so a recorder does not count their running as something that the user's code does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,8 @@ class Op:
             object.__setattr__(self, "wants", tuple(inspect.signature(self.vjp).parameters))
         if self.registered:
             OPS[self.name] = self
+            values = (getattr(self, each.name) for each in fields(self))
+            RECORD_CODE.update(v.__code__ for v in values if isinstance(v, FunctionType))
 
     def __call__(self, *operands: Any, **params: Any) -> Any:
         """Apply the op, through whatever handlers are on this thread's stack."""

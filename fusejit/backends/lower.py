@@ -16,9 +16,9 @@ from ..dtypes import COMPILED
 from ..ir.affine import Affine, identity
 from ..ir.graph import FUSED, GUARD, Constant, FusedKind, Graph, Node, Value
 from ..ir.places import Expansion, NotAffine
-from ..op import Array, Assembly, Contraction, Reduction, Source
+from ..op import Array, Assembly, Reduction
 from ..passes.canonical import blas_strides, merge_axes, reduction_layout
-from ..passes.fuse import is_compiled_reduction, is_pointwise, is_view
+from ..passes.kinds import is_blas, is_compiled_reduction, is_pointwise, is_source, is_view
 from ..passes.simplify import covers
 from ..scalar import BOOL, Program, trace
 from .arena import place_temporaries
@@ -183,7 +183,7 @@ class _Lowering:
     def _stream(
         self, value: Value, address: Affine, outer: dict[Value, Value], made: Node | None
     ) -> Stream:
-        if made is not None and isinstance(made.op, Source):
+        if made is not None and is_source(made):
             return Stream(-1, value.type.dtype, address.constant, address.coefficients)
         storage = self._where(outer.get(value, value))
         return Stream(
@@ -326,16 +326,11 @@ def kernel_kind(node: Node) -> FusedKind | None:
     if node.op is FUSED:
         kind: FusedKind = node.params["kind"]
         return kind
-    if is_view(node) or isinstance(node.op, Source) or is_pointwise(node):
+    if is_view(node) or is_source(node) or is_pointwise(node):
         return FusedKind.LOOP
     if is_compiled_reduction(node):
         return FusedKind.REDUCE
-    if isinstance(node.op, Contraction) and node.outputs[0].type.dtype.name in (
-        "float32",
-        "float64",
-    ):
-        return FusedKind.MATMUL
-    return None
+    return FusedKind.MATMUL if is_blas(node) else None
 
 
 def _is_loop(node: Node) -> bool:

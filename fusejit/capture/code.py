@@ -8,6 +8,7 @@ re-recording.
 from __future__ import annotations
 
 import dis
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from types import CodeType
@@ -19,21 +20,10 @@ _IMPORTS = frozenset({"IMPORT_NAME"})
 _ATTRIBUTES = frozenset(
     {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "IMPORT_FROM"}
 )
-_DYNAMIC = frozenset(
-    {
-        "getattr",
-        "setattr",
-        "delattr",
-        "hasattr",
-        "vars",
-        "dir",
-        "__dict__",
-        "globals",
-        "locals",
-        "eval",
-        "exec",
-    }
-)
+_BY_NAME = frozenset({"getattr", "setattr", "delattr", "hasattr"})
+_DYNAMIC = _BY_NAME | {"vars", "dir", "__dict__", "globals", "locals", "eval", "exec"}
+_PLAIN = frozenset({"LOAD_CONST", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME"})
+_JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +37,21 @@ class Names:
     """Whether it can look up attributes whose names are not in the code (getattr and friends)."""
     catches: bool
     """Whether it can find an attribute missing and go on."""
+    compares: bool
+    """Whether it compares two objects by identity, neither of them a constant as None is."""
 
 
 @lru_cache(maxsize=4096)  # code objects of one program; each entry is a few sets of names
 def names_of(code: CodeType) -> Names:
     """The names that `code` uses, nested functions, lambdas and comprehensions included."""
-    found: dict[str, set[str]] = {"globals": set(), "attributes": set(), "imports": set()}
-    dynamic = False
-    for nested in nested_code(code):
-        for instruction in dis.get_instructions(nested):
-            if instruction.arg is None or not isinstance(instruction.argval, str):
-                continue
-            name, kind = instruction.argval, instruction.opname
-            if kind in _GLOBALS:
-                found["globals"].add(name)
-            elif kind in _IMPORTS:
-                found["imports"].add(name)
-            elif kind in _ATTRIBUTES:
-                found["attributes"].add(name)
-            elif name in nested.co_names:
-                found["globals"].add(name)
-                found["attributes"].add(name)
-            dynamic |= name in _DYNAMIC and name in nested.co_names
-    catches = any(nested.co_exceptiontable for nested in nested_code(code))
-    keys = ("globals", "attributes", "imports")
-    return Names(*(frozenset(found[key]) for key in keys), dynamic, catches)
+    parts = [_names_in(nested) for nested in nested_code(code)]
+    return Names(
+        *(frozenset().union(*(getattr(p, key) for p in parts)) for key in _SETS),
+        *(any(getattr(p, key) for p in parts) for key in ("dynamic", "catches", "compares")),
+    )
+
+
+_SETS = ("globals", "attributes", "imports")
 
 
 @lru_cache(maxsize=4096)  # as above
@@ -82,3 +62,61 @@ def nested_code(code: CodeType) -> tuple[CodeType, ...]:
         if isinstance(constant, CodeType):
             found.extend(nested_code(constant))
     return tuple(found)
+
+
+def _names_in(code: CodeType) -> Names:
+    found: dict[str, set[str]] = {key: set() for key in _SETS}
+    dynamic, catches = False, bool(code.co_exceptiontable)
+    instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")]
+    for position, instruction in enumerate(instructions):
+        if instruction.arg is None or not isinstance(instruction.argval, str):
+            continue
+        name, kind = instruction.argval, instruction.opname
+        if kind in _GLOBALS:
+            found["globals"].add(name)
+        elif kind in _IMPORTS:
+            found["imports"].add(name)
+        elif kind in _ATTRIBUTES:
+            found["attributes"].add(name)
+        elif name in code.co_names:
+            found["globals"].add(name)
+            found["attributes"].add(name)
+        if name in _DYNAMIC and name in code.co_names:
+            spelled = _second_argument(instructions[position:]) if name in _BY_NAME else None
+            found["attributes"].update([] if spelled is None else [spelled])
+            dynamic |= spelled is None
+            catches = True
+    sets = (frozenset(found[key]) for key in _SETS)
+    return Names(*sets, dynamic, catches, _compares(instructions))
+
+
+def _second_argument(instructions: Sequence[dis.Instruction]) -> str | None:
+    """The second argument of the call of what the first instruction loads, if it is a str constant
+    and what follows it is at most one plain value. None if that cannot be seen."""
+    height = 0
+    for position, instruction in enumerate(instructions[1:], 1):
+        if height == 1 and instruction.opname == "LOAD_CONST":
+            rest = [i for i in instructions[position + 1 : position + 4] if i.opname != "PRECALL"]
+            if rest and rest[0].opname in _PLAIN:
+                rest, count = rest[1:], 3
+            else:
+                count = 2
+            if rest and rest[0].opname == "CALL" and rest[0].arg == count:
+                return instruction.argval if isinstance(instruction.argval, str) else None
+        if position == 1 and instruction.opname == "PUSH_NULL":
+            continue  # as 3.13 calls a name
+        height += dis.stack_effect(instruction.opcode, instruction.arg, jump=False)
+        if height < 0 or instruction.opcode in _JUMPS:
+            return None
+    return None
+
+
+def _compares(instructions: Sequence[dis.Instruction]) -> bool:
+    for before, operand, instruction in zip(
+        [None, *instructions], instructions, instructions[1:], strict=False
+    ):
+        if instruction.opname == "IS_OP":
+            constants = [i for i in (before, operand) if i and i.opname == "LOAD_CONST"]
+            if not constants:
+                return True
+    return False

@@ -36,8 +36,6 @@ class Function(NativeCallable):
         eager: the undecorated function.
     """
 
-    eager: types.FunctionType
-
     def __init__(self, function: types.FunctionType) -> None:
         self.eager = function
         self._made: Calls | None = None

@@ -11,12 +11,14 @@ import numpy as np
 from ..backends.llvm.checks import (
     Absent,
     Arg,
+    ArrayInput,
     Attribute,
     Behind,
     Check,
     Content,
     Expect,
     Field,
+    Input,
     Item,
     Itself,
     Kept,
@@ -25,6 +27,7 @@ from ..backends.llvm.checks import (
     Same,
     Source,
     Take,
+    Twin,
 )
 from ..tensor import Tensor
 
@@ -32,6 +35,8 @@ MAX_LEAVES = 4096
 """Checks of one recording. At about 10 ns each, more would cost more than most calls they guard."""
 MAX_VISITED = 16 * MAX_LEAVES
 """Values looked at before a call, when it is not known yet which functions will run (0.2 s)."""
+
+_KINDS = {Twin: Input, ArrayInput: Input}  # which of them a walk notes depends on where it has been
 
 Place = tuple[Hashable, ...]
 """Where a value was found, as (id of what holds it, how it is held)."""
@@ -65,7 +70,7 @@ class Leaves:
         self, path: str, source: Source, take: Take, expect: Expect, value: object, *token: object
     ) -> Of:
         """Note one check, and what to compare: two walks that agree have equal tokens everywhere."""
-        place = (*self._place(source, take), type(expect).__name__)
+        place = (*self._place(source, take), _KINDS.get(type(expect), type(expect)))
         if place in self._made:
             return self._made[place]
         if len(self.checks) >= self._limit:

@@ -79,19 +79,20 @@ class Objects:
         names = set(self._attributes)
         if isinstance(value, types.ModuleType):
             all_names = self._dynamic and not is_library_module(value)
-            return set(vars(value)) if all_names else names & vars(value).keys()
+            everything = {n for n in vars(value) if not _is_dunder(n)} if all_names else set()
+            return everything | names & vars(value).keys()
         if isinstance(value, types.FunctionType):
             return names & vars(value).keys()
         classes = _user_classes(value)
         if shows_all(value):
             names |= set(_own(value)) | {n for c in type(value).__mro__ for n in _slots(c)}
         if self._dynamic:
-            names |= set(_own(value)) | {n for c in classes for n in vars(c)}
+            names |= set(_own(value)) | {n for c in classes for n in vars(c) if not _is_dunder(n)}
         return names | {n for c in classes for n, v in vars(c).items() if self._is_special(n, v)}
 
     def _is_special(self, name: str, value: object) -> bool:
         """A method that Python calls without naming it: an operator, a call, a context manager."""
-        if not (name.startswith("__") and name.endswith("__")):
+        if not _is_dunder(name):
             return False
         function = getattr(value, "__func__", value)
         return isinstance(function, types.FunctionType) and self._walk.runs(function.__code__)
@@ -128,7 +129,9 @@ class Objects:
     def _instance_attribute(self, value: Any, name: str, path: str, here: Source) -> None:
         kind, own = type(value), _own(value)
         on_class = inspect.getattr_static(kind, name, _MISSING)
-        if isinstance(on_class, _STORED):
+        if isinstance(on_class, types.GetSetDescriptorType):
+            return  # __dict__: whoever names it is taken to read all attributes
+        if isinstance(on_class, types.MemberDescriptorType):
             found = getattr(value, name, _MISSING)
             if found is _MISSING:
                 self._walk.check(path, here, Attribute(name), Absent(), None, "absent")
@@ -202,6 +205,10 @@ class _Entry:
 def _own(value: object) -> dict[str, Any]:
     found = getattr(value, "__dict__", None)
     return found if type(found) is dict else {}
+
+
+def _is_dunder(name: str) -> bool:
+    return name.startswith("__") and name.endswith("__")
 
 
 def _slots(kind: type) -> list[str]:

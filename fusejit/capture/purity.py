@@ -27,9 +27,13 @@ Report = Callable[[str, str], None]
 
 def location(frame: types.FrameType | None) -> str:
     """'train.py:12' of the innermost user frame."""
-    while frame is not None and is_core_file(frame.f_code.co_filename):
+    while frame is not None and _is_library(frame.f_code.co_filename):
         frame = frame.f_back
     return f"{os.path.basename(frame.f_code.co_filename)}:{frame.f_lineno}" if frame else "?"
+
+
+def _is_library(filename: str) -> bool:
+    return is_core_file(filename) or is_library_file(filename)
 
 
 class Watch:

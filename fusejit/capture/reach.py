@@ -224,6 +224,8 @@ class Snapshot(Leaves):
                 self.walk(getattr(value, name), f"{path}.{name}", here, Attribute(name))
         elif isinstance(value, functools._lru_cache_wrapper):
             self.refuse(f"{path} is a cached function, which need not run its body")
+        elif value in (memoryview, bytearray):
+            self.refuse(f"{path} can read arrays unseen")
         elif isinstance(value, Variable) or (isinstance(value, type) and is_library_object(value)):
             return
         elif is_library_object(value) and not shows_all(value):

@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from ..op import RECORD_CODE
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 _STANDARD = tuple(
     os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")
@@ -48,6 +50,9 @@ _IMPURE_BUILTINS = frozenset(
         "dir",
         "help",
     ]
+)
+_IMPURE_NUMPY = frozenset(
+    ["empty", "empty_like", "fromfile", "from_dlpack", "frombuffer", "copyto", "putmask", "place", "put"]
 )
 _PURE_TYPES = (
     bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range, slice, type(None), type, object,
@@ -84,12 +89,12 @@ def is_library_file(filename: str) -> bool:
 
 
 def is_user_frame(frame: types.FrameType | None) -> bool:
-    """User code: neither the core, nor library code that the core called, nor what an import runs
-    (imports happen once, so a replay need not repeat them)."""
+    """User code: neither the core, nor library code that the core called, nor an op's own functions,
+    nor what an import runs (imports happen once, so a replay need not repeat them)."""
     user = False
     while frame is not None:
         filename = frame.f_code.co_filename
-        if filename.startswith("<frozen importlib"):
+        if filename.startswith("<frozen importlib") or frame.f_code in RECORD_CODE:
             return False
         if filename.startswith("<"):  # generated, as by dataclasses: it belongs to its module
             filename = frame.f_globals.get("__file__") or filename
@@ -124,8 +129,12 @@ def is_library_object(value: Any) -> bool:
 
 
 def is_library_module(module: types.ModuleType) -> bool:
-    """Modules of the standard library and NumPy: what they hold is taken for constant."""
+    """Modules of the core, the standard library and NumPy: what they hold is taken for constant,
+    unless the code spells the name."""
+    file = getattr(module, "__file__", None)
     first = module.__name__.split(".")[0]
+    if first == "fusejit":
+        return file is None or is_core_file(file)
     return first in ("numpy", "optree") or first in sys.stdlib_module_names
 
 
@@ -182,6 +191,8 @@ def is_pure_callable(function: Any) -> bool:
             return name not in _IMPURE_BUILTINS and getattr(builtins, name, None) is function
         if module in _PURE_MODULES:
             return True
+        if module is not None and module.split(".")[0] == "numpy":
+            return "random" not in module and function.__name__ not in _IMPURE_NUMPY
         return getattr(function, "__objclass__", None) in _PURE_TYPES
     if isinstance(owner, type):
         return owner in _PURE_TYPES

@@ -60,7 +60,7 @@ class WatchedArray(np.ndarray):
 
 
 def _reporting(name: str) -> Callable[..., Any]:
-    plain = getattr(np.ndarray, name)
+    plain = getattr(np.ndarray, name, None) or np.ndarray.tobytes
 
     def method(self: WatchedArray, *args: Any) -> Any:
         self._report(f"{name} of an ndarray argument")
@@ -90,7 +90,7 @@ for _name in [
     "__iter__",
     "__buffer__",
 ]:
-    if hasattr(np.ndarray, _name):  # __buffer__ since Python 3.12
+    if hasattr(np.ndarray, _name) or _name == "__bytes__":  # __buffer__ since Python 3.12
         setattr(WatchedArray, _name, _reporting(_name))
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import fusejit as fj
+from tests.capture.helpers import same
 
 X = fj.constant([1.0, 2.0, -3.0])
 
@@ -301,11 +302,6 @@ def in_callable_object(first: Any) -> Place:
 PLACES = [value for name, value in list(globals().items()) if name.startswith("in_")]
 
 
-def same(a: Any, b: Any) -> bool:
-    x, y = (np.asarray(fj.asarray(value)) for value in (a, b))
-    return x.dtype == y.dtype and x.shape == y.shape and x.tobytes() == y.tobytes()
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("where", ["here", "in a callee"])
 @pytest.mark.parametrize("place", PLACES, ids=lambda place: place.__name__)
@@ -335,8 +331,13 @@ def test_the_next_call_sees_a_change(place: Any, where: str, kind: str) -> None:
     for _ in range(3):
         assert same(f(X), after)
     assert decorated.num_traces <= 2
-    new_holder = place in (in_default, in_keyword_default, in_replaced_object)
-    if kind == "Variable assigned" or (kind == "Tensor" and not new_holder):
+    new_holder = place in (
+        in_default,
+        in_keyword_default,
+        in_replaced_object,
+        in_instance_over_class,
+    )
+    if kind in ("Tensor", "Variable assigned") and not new_holder:
         assert decorated.num_traces == 1, "inputs by reference: no recording"
     change(make() if "in place" in kind or "field" in kind or "assigned" in kind else value)
     assert same(f(X), before)

@@ -1,0 +1,48 @@
+"""What a node can become in a kernel. Only the kind of its op and its dtypes decide."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..dtypes import COMPILED
+from ..ir.graph import Node
+from ..op import Contraction, Elementwise, Reduction, Source, View
+from ..scalar import F32, F64
+
+
+def is_pointwise(node: Node) -> bool:
+    """Whether the node is an elementwise op that compiles for its dtypes."""
+    op = node.op
+    return isinstance(op, Elementwise) and op.program(_dtypes(node), node.params) is not None
+
+
+def is_view(node: Node) -> bool:
+    """Whether kernels look through the node (views of dtypes without code are NumPy's)."""
+    return isinstance(node.op, View) and COMPILED.issuperset(_dtypes(node))
+
+
+def is_compiled_reduction(node: Node) -> bool:
+    """Whether the node is a reduction that compiles for its dtype."""
+    return isinstance(node.op, Reduction) and COMPILED.issuperset(_dtypes(node))
+
+
+def is_blas(node: Node) -> bool:
+    """Whether the node is a matrix product that BLAS computes."""
+    return isinstance(node.op, Contraction) and node.outputs[0].type.dtype in (F32, F64)
+
+
+def is_source(node: Node) -> bool:
+    """Whether the node's elements are functions of their place alone."""
+    return isinstance(node.op, Source)
+
+
+def instructions(node: Node) -> int:
+    """How many scalar instructions one element of the node takes."""
+    if not isinstance(node.op, Elementwise):
+        return 1
+    program = node.op.program(_dtypes(node), node.params)
+    return 1 if program is None else len(program.instrs)
+
+
+def _dtypes(node: Node) -> tuple[Any, ...]:
+    return tuple(v.type.dtype for v in node.inputs)
