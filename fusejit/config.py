@@ -26,7 +26,6 @@ class Settings:
     no_reuse: bool = False  # no two temporaries share memory (to bisect a planner bug)
     log: str = ""  # "" or "recompiles": one line on stderr for each recording
     dump: str = ""  # a directory that receives the text of every stage, or ""
-    device: str = "/cpu:0"  # where new tensors live
     default_float: str = "float32"  # dtype of Python floats: float32 or float64
 
 

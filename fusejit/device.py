@@ -8,12 +8,10 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from .config import config
 from .errors import DeviceError
 
 if TYPE_CHECKING:
@@ -61,18 +59,6 @@ def backend(kind: str) -> Backend | None:
     return made
 
 
-class _Current(threading.local):
-    name: str | None = None
-
-
-_current = _Current()
-
-
-def current_device() -> str:
-    """The device of the innermost `with device(...)`, or config.device."""
-    return _current.name or require(config.settings.device)
-
-
 @contextlib.contextmanager
 def device(name: str) -> Iterator[str]:
     """Make tensors on this device inside the block.
@@ -86,8 +72,4 @@ def device(name: str) -> Iterator[str]:
         >>> with fj.device("/cpu:0"):
         ...     x = fj.ones(3)
     """
-    before, _current.name = _current.name, require(name)
-    try:
-        yield _current.name
-    finally:
-        _current.name = before
+    yield require(name)

@@ -13,6 +13,7 @@ from ..dtypes import TensorType
 from ..ir.builder import Builder, constant
 from ..ir.graph import GUARD, Value
 from ..op import Op
+from ..ops.compare import not_equal
 from ..tensor import Tensor, user_origin, where, wrap
 from ..variable import Variable
 
@@ -125,10 +126,16 @@ class Recorder(dispatch.Handler):
         elif how == "array":
             self.refuse("a whole array reaches Python, which cannot be guarded")
         else:
-            expected = np.ascontiguousarray(tensor._data).tobytes()
-            self.builder.add(
-                GUARD, (value,), {"expected": expected, "how": how}, (), where(user_origin())
-            )
+            self._guard(value, np.ascontiguousarray(tensor._data), how)
+
+    def _guard(self, value: Value, array: np.ndarray[Any, Any], how: str) -> None:
+        """Go on only where the value is as it is now; for `bool` its truth is enough."""
+        at = where(user_origin())
+        if how == "bool" and array.dtype != np.bool_:
+            zero = constant(np.zeros(array.shape, array.dtype))
+            (value,) = self.builder.add(not_equal, (value, zero), {}, None, at)
+            array = array != 0
+        self.builder.add(GUARD, (value,), {"expected": array.tobytes(), "how": how}, (), at)
 
     def made(self, tensor: Tensor, source: object) -> None:
         self.below.made(tensor, source)

@@ -149,10 +149,6 @@ class Trace:
         python = any(isinstance(step.code, Opaque) for step in self.program.plan.steps)
         return made and not self.same_as_input and not python
 
-    @property
-    def has_guards(self) -> bool:
-        return any(node.op.name == "guard" for node in self.program.recorded.nodes)
-
     def _result(self) -> Result:
         outputs = [at for _, at in self.program.sources]
         flat = [kind == "result" and number for kind, number in self.leaves]

@@ -51,8 +51,11 @@ _IMPURE_BUILTINS = frozenset(
         "help",
     ]
 )
+# They change arrays, or read an argument without telling it (see `watched`), or what they return
+# depends on more than their arguments.
 _IMPURE_NUMPY = frozenset(
-    ["empty", "empty_like", "fromfile", "from_dlpack", "frombuffer", "copyto", "putmask", "place", "put"]
+    ["empty", "empty_like", "fromfile", "from_dlpack", "frombuffer", "asarray", "array", "ascontiguousarray",
+     "asfortranarray", "asanyarray", "fromiter", "copyto", "putmask", "place", "put"]
 )
 _PURE_TYPES = (
     bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range, slice, type(None), type, object,

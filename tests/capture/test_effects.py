@@ -199,7 +199,7 @@ WHOLE: dict[str, Any] = {
 @pytest.mark.parametrize("name", WHOLE)
 def test_a_whole_array_reaches_python(name: str) -> None:
     f = fj.function(WHOLE[name])
-    expect_eager(f, X, reason="array reaches Python")
+    expect_eager(f, X, reason="array reaches Python|numpy.*array")
     for x in (X, X + 1.0, fj.ones(3)):
         assert same(f(x), f.eager(x))
 
@@ -257,7 +257,7 @@ def test_an_ndarray_made_inside() -> None:
     def f(x: Any) -> Any:
         return x + np.arange(3, dtype="float32")
 
-    expect_eager(f, X, reason="ndarray that is made during the call")
+    expect_eager(f, X, reason="ndarray that is made during the call|numpy.arange")
 
 
 def test_generator_functions_and_expressions_inside() -> None:

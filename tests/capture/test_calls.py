@@ -1,0 +1,461 @@
+"""Calls: every way to pass arguments and to return results does what Python does."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+import functools
+import inspect
+import os
+import pickle
+import subprocess
+import sys
+from collections import namedtuple
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fusejit as fj
+from tests.capture.helpers import ARRAY, X, follows, same
+
+Y = fj.constant([0.5, -1.0, 4.0])
+Point = namedtuple("Point", ["x", "y"])
+
+
+@dataclasses.dataclass
+class Pair:
+    left: Any
+    right: Any
+
+
+class Mode(enum.Enum):
+    SCALE = 2.0
+    SHIFT = 3.0
+
+    def apply(self, x: Any) -> Any:
+        return x * self.value if self is Mode.SCALE else x + self.value
+
+
+# ---- arguments
+
+
+@pytest.mark.parametrize(
+    ("body", "args", "traces"),
+    [
+        (lambda xs: xs[0] * xs[1], [([X, Y],), ([Y, X],), ([X, X],)], 2),
+        (lambda xs: xs[0] * xs[1][0], [((X, (Y,)),), ((Y, (X,)),)], 1),
+        (lambda d: d["a"] * 2.0 + d["b"], [({"a": X, "b": Y},), ({"a": Y, "b": X},)], 1),
+        (lambda d: sum(d.values()), [({"a": X, "b": Y},), ({"a": Y},)], 2),
+        (lambda p: p.x - p.y, [(Point(X, Y),), (Point(Y, X),)], 1),
+        (lambda p: p.left - p.right, [(Pair(X, Y),), (Pair(Y, X),)], 2),
+        (lambda x, y: x if y is None else x + y, [(X, None), (X, Y), (Y, None)], 2),
+        (lambda x, n: x * n, [(X, 2), (X, 2.0), (X, True), (X, 1), (X, 3)], 5),
+        (lambda x, n: x * n, [(X, 0.0), (X, -0.0), (X, float("nan"))], None),
+        (lambda x, axis: fj.sum(x, axis=axis), [(X, 0), (X, None), (X, (0,))], 3),
+        (lambda x, mode: mode.apply(x), [(X, Mode.SCALE), (X, Mode.SHIFT)], 2),
+        (lambda x, f: f(x), [(X, fj.exp), (X, fj.tanh), (X, abs)], 3),
+        (lambda x, name: getattr(fj, name)(x), [(X, "exp"), (X, "tanh")], 2),
+        (lambda x, dtype: x.astype(dtype), [(X, "float64"), (X, np.dtype("int32"))], 2),
+        (lambda x, s: x[s], [(X, slice(0, 2)), (X, slice(1, 3))], None),
+        (lambda x: x * 2.0, [(ARRAY,), (ARRAY * 2,), (ARRAY.astype("float64"),), (X,)], 3),
+        (lambda x: fj.sum(x), [(fj.ones((2, 3)),), (fj.ones((3, 2)),), (fj.ones(6),)], 3),
+        (lambda x: x.T * 2.0, [(fj.arange(6.0).reshape(2, 3).T,), (fj.arange(6.0).reshape(3, 2),)], 1),
+    ],
+)  # fmt: skip
+def test_arguments(body: Any, args: list[Any], traces: int | None) -> None:
+    f = fj.function(body)
+    follows(f, args, len(args) if traces is None else traces)
+
+
+def test_partials_as_arguments() -> None:
+    @fj.function
+    def f(x: Any, g: Any) -> Any:
+        return g(x)
+
+    def scale(x: Any, by: Any) -> Any:
+        return x * by
+
+    for by in (2.0, 3.0, Y):
+        g = functools.partial(scale, by=by)
+        for _ in range(2):
+            assert same(f(X, g), f.eager(X, g))
+
+
+def test_lambdas_made_at_each_call() -> None:
+    @fj.function
+    def f(x: Any, g: Any) -> Any:
+        return g(x)
+
+    for k in (2.0, 3.0, 2.0):
+        assert same(f(X, lambda x, k=k: x * k), X * k)
+
+
+def test_keywords_defaults_and_stars() -> None:
+    @fj.function
+    def f(a: Any, b: Any = Y, /, *rest: Any, scale: float = 1.0, **named: Any) -> Any:
+        total = a * scale - b
+        for part in rest:
+            total = total + part
+        for name, part in named.items():
+            total = total * part + float(len(name))
+        return total
+
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = [
+        ((X,), {}),
+        ((X, X), {}),
+        ((X, Y, X), {}),
+        ((X, Y, X, X), {"scale": 2.0}),
+        ((X,), {"k": Y, "longer": X}),
+        ((X,), {"longer": X, "k": Y}),
+    ]
+    for _ in range(3):
+        for args, kwargs in calls:
+            assert same(f(*args, **kwargs), f.eager(*args, **kwargs)), (args, kwargs)
+    assert f.num_traces <= len(calls)
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs"),
+    [((), {}), ((X, X, X), {}), ((X,), {"z": 1}), ((X,), {"x": X}), ((), {"y": X})],
+)
+def test_wrong_arguments_raise_what_python_raises(args: Any, kwargs: Any) -> None:
+    @fj.function
+    def f(x: Any, y: Any = 1.0) -> Any:
+        return x * y
+
+    f(X)
+    with pytest.raises(TypeError) as expected:
+        f.eager(*args, **kwargs)
+    with pytest.raises(TypeError) as found:
+        f(*args, **kwargs)
+    assert str(found.value) == str(expected.value)
+
+
+def test_the_same_object_twice() -> None:
+    @fj.function
+    def f(x: Any, y: Any) -> Any:
+        return x - 1.0 if x is y else x * y
+
+    for _ in range(3):
+        for args in [(X, Y), (X, X), (Y, Y), (Y, X)]:
+            assert same(f(*args), f.eager(*args))
+
+
+# ---- methods and decorated functions
+
+
+class Model:
+    scale = 2.0
+
+    def __init__(self, w: Any) -> None:
+        self.w = w
+
+    @fj.function
+    def call(self, x: Any) -> Any:
+        return x * self.w * self.scale
+
+    @classmethod
+    @fj.function
+    def of_class(cls, x: Any) -> Any:
+        return x * cls.scale
+
+    @staticmethod
+    @fj.function
+    def of_none(x: Any) -> Any:
+        return x * 3.0
+
+
+class Derived(Model):
+    scale = 5.0
+
+
+def test_methods() -> None:
+    for _ in range(3):
+        for model in (Model(X), Model(Y), Derived(X)):
+            assert same(model.call(X), X * model.w * model.scale)
+            assert same(model.of_class(X), X * model.scale)
+            assert same(type(model).of_class(X), X * model.scale)
+            assert same(model.of_none(X), X * 3.0) and same(Model.of_none(X), X * 3.0)
+            assert same(Model.call(model, X), X * model.w * model.scale)
+
+
+def test_overridden_methods_and_super() -> None:
+    class Base:
+        def act(self, x: Any) -> Any:
+            return x * 2.0
+
+        @fj.function
+        def run(self, x: Any) -> Any:
+            return self.act(x) + 1.0
+
+    class Child(Base):
+        def act(self, x: Any) -> Any:
+            return super().act(x) * 10.0
+
+    for _ in range(2):
+        for thing in (Base(), Child()):
+            assert same(thing.run(X), thing.act(X) + 1.0)
+
+
+def test_a_decorated_function_that_calls_another_is_one_plan() -> None:
+    @fj.function
+    def inner(x: Any) -> Any:
+        return fj.tanh(x) * 2.0
+
+    @fj.function
+    def outer(x: Any) -> Any:
+        return inner(x) + inner(x + 1.0)
+
+    follows(outer, [(X,), (Y,)], 1)
+    assert inner.num_traces == 0 and "2 ops" not in outer.ir(X)
+    assert "in 1 kernels" in outer.explain(X)
+
+
+def test_recursion_of_a_decorated_function() -> None:
+    @fj.function
+    def power(x: Any, n: int) -> Any:
+        return x if n == 0 else x * power(x, n - 1)
+
+    follows(power, [(X, 3), (X, 1), (Y, 3)], 2)
+
+
+def test_functions_without_source() -> None:
+    space: dict[str, Any] = {"fj": fj}
+    exec("@fj.function\ndef f(x): return fj.exp(x) * 2.0\ng = fj.function(lambda x: x + 1.0)", space)
+    follows(space["f"], [(X,), (Y,)], 1)
+    follows(space["g"], [(X,), (Y,)], 1)
+
+
+def test_python_dash_c() -> None:
+    code = (
+        "import fusejit as fj\n"
+        "k = 2.0\n"
+        "@fj.function\n"
+        "def f(x): return fj.exp(x) * k\n"
+        "a = [float(f(fj.constant(0.0))) for _ in range(3)]\n"
+        "k = 3.0\n"
+        "print(a, float(f(fj.constant(0.0))), f.num_traces)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[2.0, 2.0, 2.0] 3.0 2\n" and not done.stderr
+
+
+# ---- the function object
+
+
+def documented(x: Any, *, scale: float = 2.0) -> Any:
+    """Scale x."""
+    return x * scale
+
+
+decorated = fj.function(documented)
+
+
+@fj.function
+def at_top(x: Any) -> Any:
+    return fj.exp(x) * 2.0
+
+
+def call_at_top(value: float) -> tuple[float, int]:
+    results = [float(at_top(fj.constant(value))) for _ in range(3)]
+    assert len(set(results)) == 1
+    return results[0], at_top.num_traces
+
+
+def test_signature_docstring_and_name() -> None:
+    assert inspect.signature(decorated) == inspect.signature(documented)
+    assert decorated.__doc__ == "Scale x." and decorated.__name__ == "documented"
+    assert decorated.__wrapped__ is documented and decorated.eager is documented  # type: ignore[attr-defined]
+    assert callable(decorated) and "documented" in repr(decorated)
+
+
+def test_copies_are_the_function_itself() -> None:
+    assert copy.copy(at_top) is at_top and copy.deepcopy({"f": at_top})["f"] is at_top
+    assert pickle.loads(pickle.dumps(at_top)) is at_top
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+def test_other_processes(method: str) -> None:
+    expected, _ = call_at_top(1.0)
+    with ProcessPoolExecutor(1, mp_context=get_context(method)) as pool:
+        assert pool.submit(call_at_top, 1.0).result(timeout=60)[0] == expected
+        assert pool.submit(at_top, X).result(timeout=60).numpy().tolist() == at_top(X).tolist()
+
+
+@pytest.mark.parametrize("kind", ["async", "generator", "async generator", "class", "int", "static"])
+def test_what_cannot_be_decorated(kind: str) -> None:
+    async def coroutine(x: Any) -> Any:
+        return x
+
+    def generator(x: Any) -> Any:
+        yield x
+
+    async def async_generator(x: Any) -> Any:
+        yield x
+
+    things = {
+        "async": coroutine,
+        "generator": generator,
+        "async generator": async_generator,
+        "class": Model,
+        "int": 3,
+        "static": staticmethod(documented),
+    }
+    with pytest.raises(fj.CaptureError):
+        fj.function(things[kind])  # type: ignore[call-overload]
+
+
+def test_decorating_twice_is_decorating_once() -> None:
+    assert fj.function(at_top) is at_top
+    assert same(fj.function()(lambda x: x * 2.0)(X), X * 2.0)
+
+
+# ---- results
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        lambda x: None,
+        lambda x: 3,
+        lambda x: (x, None, 2.5, "text", True),
+        lambda x: [x * 2.0, [x + 1.0, (x,)]],
+        lambda x: {"b": x * 2.0, "a": x + 1.0},
+        lambda x: Point(x * 2.0, x),
+        lambda x: (),
+        lambda x: [],
+        lambda x: (x * 2.0,),
+        lambda x: {"nested": [Point(x, {"k": x * 3.0})]},
+        lambda x: fj.constant(2.0),
+        lambda x: (fj.zeros(3), x),
+        lambda x: x.shape,
+        lambda x: x.dtype,
+        lambda x: Mode.SHIFT,
+        lambda x: float(len(x)),
+        lambda x: x[1:],
+        lambda x: x.reshape(3, 1).T,
+        lambda x: fj.broadcast_to(x, (2, 3)),
+    ],
+)
+def test_results(body: Any) -> None:
+    follows(fj.function(body), [(X,), (Y,)], 1)
+
+
+def test_a_dict_result_keeps_its_order() -> None:
+    f = fj.function(lambda x: {"b": x, "a": x * 2.0, "c": 1})
+    assert [list(f(X)) for _ in range(3)] == [["b", "a", "c"]] * 3
+
+
+def test_an_argument_returned_as_it_is() -> None:
+    f = fj.function(lambda x: x)
+    g = fj.function(lambda x, y: (y, x * 2.0, x))
+    for _ in range(3):
+        assert f(X) is X and f(Y) is Y and f(ARRAY) is ARRAY
+        y, _, x = g(X, Y)
+        assert x is X and y is Y
+
+
+def test_the_same_tensor_twice_in_a_result() -> None:
+    def body(x: Any) -> Any:
+        y = x * 2.0
+        return y, y, x * 2.0
+
+    f = fj.function(body)
+    for _ in range(3):
+        a, b, c = f(X)
+        assert a is b and a is not c and same(a, c)
+
+
+def test_a_list_that_is_kept_is_returned_as_itself() -> None:
+    kept = [X, Y]
+
+    @fj.function
+    def f(x: Any) -> Any:
+        return kept, x * 2.0
+
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fj.EagerWarning)
+        for _ in range(3):
+            assert f(X)[0] is kept
+
+
+def test_a_dataclass_as_a_result() -> None:
+    f = fj.function(lambda x: Pair(x * 2.0, [x]))
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fj.EagerWarning)
+        for x in (X, Y, X):
+            result = f(x)
+            assert type(result) is Pair and same(result.left, x * 2.0) and result.right[0] is x
+
+
+def test_results_are_fresh() -> None:
+    f = fj.function(lambda x: (x * 2.0, x[1:], fj.zeros(3) + 1.0))
+    first = f(X)
+    before = [t.numpy().copy() for t in first]
+    for _ in range(5):
+        f(Y)
+    assert all((t.numpy() == b).all() for t, b in zip(first, before, strict=True))
+    assert not first[0].numpy().flags.writeable
+
+
+@pytest.mark.parametrize(
+    "body",
+    [lambda a: fj.asarray(a), lambda a: fj.asarray(a)[1:], lambda a: fj.reshape(a, (3, 1)), lambda a: fj.asarray(a).T],
+)  # fmt: skip
+def test_results_do_not_share_memory_with_an_ndarray(body: Any) -> None:
+    f = fj.function(body)
+    for _ in range(3):
+        array = ARRAY.copy()
+        result = f(array)
+        before = result.numpy().copy()
+        array[:] = 7.0
+        assert (result.numpy() == before).all()
+
+
+def test_results_do_not_share_memory_with_a_variable() -> None:
+    v = fj.Variable([1.0, 2.0, 3.0])
+    f = fj.function(lambda: (v.read(), v[1:], v * 1.0))
+    for n in range(3):
+        results = f()
+        before = [t.numpy().copy() for t in results]
+        v.assign_add(fj.ones(3) * float(n + 1))
+        assert all((t.numpy() == b).all() for t, b in zip(results, before, strict=True))
+
+
+def test_read_only_and_strided_ndarrays() -> None:
+    f = fj.function(lambda a: fj.exp(a) + 1.0)
+    big = np.arange(12.0).reshape(3, 4)
+    frozen = big.copy()
+    frozen.flags.writeable = False
+    for array in (big, big.T, big[:, ::2], frozen, big[::-1], np.asfortranarray(big)):
+        for _ in range(2):
+            assert same(f(array), f.eager(array))
+
+
+def test_environment_switch() -> None:
+    code = (
+        "import fusejit as fj\n"
+        "@fj.function\n"
+        "def f(x):\n"
+        "    print('body')\n"
+        "    return x * 2.0\n"
+        "print([float(f(fj.constant(1.0))) for _ in range(2)], f.num_traces)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "FUSEJIT_DISABLE": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "body\nbody\n[2.0, 2.0] 0\n" and not done.stderr
