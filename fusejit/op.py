@@ -91,7 +91,7 @@ LOGICAL = DTypeRule(operand=BOOL, result=BOOL)
 SELECTS = DTypeRule(leading=(BOOL,))
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Op:
     """What every kind has. `inputs` names the array operands; `variadic` ops take any number."""
 
@@ -132,7 +132,7 @@ class Op:
         return self.numpy(*arrays, **params)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class SingleOp(Op):
     """An op with exactly one output, which calling it returns."""
 
@@ -141,7 +141,7 @@ class SingleOp(Op):
         def __call__(self, *operands: Any, **params: Any) -> Tensor: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Elementwise(SingleOp):
     """One output element from the elements at the same (broadcast) place. Everything here fuses.
 
@@ -187,7 +187,7 @@ def _program(
         return None
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Reduction(SingleOp):
     """Combines elements along `axes` (a sorted tuple, a parameter) in the order of the kernel.
 
@@ -211,7 +211,7 @@ class Reduction(SingleOp):
         return self.numpy(arrays[0], axis=params["axes"], keepdims=params["keepdims"])
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class View(SingleOp):
     """The same elements at other places: `index` maps an output place to an input place.
 
@@ -229,7 +229,7 @@ class View(SingleOp):
         return (TensorType(x.dtype, tuple(self.shape(x.shape, **params))),)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Assembly(SingleOp):
     """Operands copied into regions of a new array; what no region covers is zero (concat, place).
 
@@ -245,7 +245,7 @@ class Assembly(SingleOp):
         return (TensorType(types[0].dtype, tuple(shape)),)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Contraction(SingleOp):
     """A batched matrix product: BLAS for float32 and float64, NumPy for the rest."""
 
@@ -255,7 +255,7 @@ class Contraction(SingleOp):
         return (TensorType(types[0].dtype, tuple(self.shape(*(t.shape for t in types), **params))),)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Source(SingleOp):
     """No operands: element k (in linear order) is the int64 k. Parameter: shape."""
 
@@ -263,7 +263,7 @@ class Source(SingleOp):
         return (TensorType(np.dtype(np.int64), tuple(params["shape"])),)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Opaque(Op):
     """Runs through NumPy, also inside a plan: it ends kernels and is legal everywhere.
 

@@ -27,7 +27,7 @@ from .gradients import holds_floats, is_array, name_of
 from .tape import Gradient, GradientTape, next_tag
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class CustomGradient(Op):
     """One application of a function that brings its own gradient.
 

@@ -6,16 +6,15 @@ operands walk alike are merged, so a contiguous array of any rank is one flat lo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from ..dtypes import COMPILED
-from ..ir.affine import Affine, identity
 from ..ir.graph import FUSED, GUARD, Constant, FusedKind, Graph, Node, Value
-from ..ir.places import Expansion, NotAffine
+from ..ir.places import NotAffine
 from ..op import Array, Assembly, Reduction
 from ..passes.canonical import blas_strides, merge_axes, reduction_layout
 from ..passes.kinds import is_blas, is_compiled_reduction, is_pointwise, is_source, is_view
@@ -23,6 +22,7 @@ from ..passes.simplify import covers
 from ..scalar import BOOL, Program, trace
 from .arena import place_temporaries
 from .base import Access, Form, Loop, Reduce, Walk
+from .expand import Body, Expander, Read
 from .plan import Code, Guard, Matmul, Opaque, Operand, Plan, Role, Slot, Step
 
 
@@ -78,6 +78,7 @@ class _Lowering:
         self.steps: list[Step] = []
         self.storage: dict[Value, Storage] = {}
         self.constants: dict[object, int] = {}
+        self.expander = Expander()
 
     def run(self, reuse: bool) -> Plan:
         inputs = tuple(self._store(v, Role.INPUT).slot for v in self.graph.inputs)
@@ -145,9 +146,9 @@ class _Lowering:
             step = Guard(node.params["expected"])
             self._step(step, [self._whole(node.inputs[0])], (), 1, node)
         elif node.op is FUSED:
-            body: Graph = node.params["body"]
-            outer = dict(zip(body.inputs, node.inputs, strict=True))
-            self._kernel(node, node.params["kind"], body.producers(), body.outputs, outer)
+            inside: Graph = node.params["body"]
+            outer = dict(zip(inside.inputs, node.inputs, strict=True))
+            self._kernel(node, node.params["kind"], Body(inside.nodes, inside.outputs, outer))
         elif isinstance(node.op, Assembly) and node.outputs[0].type.dtype in COMPILED:
             self._assemble(node)
         else:
@@ -155,78 +156,64 @@ class _Lowering:
             if kind is None:
                 self._opaque(node)
             else:
-                self._kernel(node, kind, {node.outputs[0]: node}, node.outputs, {})
+                self._kernel(node, kind, Body((node,), node.outputs, {}))
 
-    def _kernel(
-        self,
-        node: Node,
-        kind: FusedKind,
-        producers: dict[Value, Node],
-        roots: Sequence[Value],
-        outer: dict[Value, Value],
-    ) -> None:
-        """A fused node, or a bare one: `producers` computes inside, `outer` names what lies outside."""
+    def _kernel(self, node: Node, kind: FusedKind, body: Body) -> None:
+        """A fused node, or a bare one, whose body is itself."""
         if kind is FusedKind.LOOP:
-            expansion = Expansion(roots[0].type.shape, producers.get)
-            program = expansion.program([expansion.evaluate(root) for root in roots])
-            targets = [self._target(v) for v in node.outputs]
-            self._loop(expansion, program, targets, outer, node)
+            shape = body.roots[0].type.shape
+            program, reads = self.expander.expand(body, shape, body.roots)
+            streams = [self._stream(read, body.outer) for read in reads]
+            self._loop(shape, program, streams, [self._target(v) for v in node.outputs], node)
         elif kind is FusedKind.REDUCE:
-            self._reduce(producers[roots[0]], producers, outer, node)
+            self._reduce(body, node)
         else:
-            self._matmul(producers[roots[0]], producers, outer, node)
+            self._matmul(body, node)
 
     def _target(self, value: Value) -> Stream:
         storage = self._where(value)
         return Stream(storage.slot, value.type.dtype, storage.offset, storage.strides)
 
-    def _stream(
-        self, value: Value, address: Affine, outer: dict[Value, Value], made: Node | None
-    ) -> Stream:
-        if made is not None and is_source(made):
+    def _stream(self, read: Read, outer: Mapping[Value, Value]) -> Stream:
+        value, address = read.value, read.address
+        if read.is_index:
             return Stream(-1, value.type.dtype, address.constant, address.coefficients)
         storage = self._where(outer.get(value, value))
-        return Stream(
-            storage.slot, value.type.dtype, storage.offset + address.constant, address.coefficients
-        )
+        offset = storage.offset + address.constant
+        return Stream(storage.slot, value.type.dtype, offset, address.coefficients)
 
     def _loop(
         self,
-        expansion: Expansion,
+        shape: tuple[int, ...],
         program: Program,
+        streams: Sequence[Stream],
         targets: Sequence[Stream],
-        outer: dict[Value, Value],
         node: Node,
     ) -> None:
-        streams = [self._stream(v, a, outer, expansion.producer(v)) for v, a in expansion.reads]
-        extents, strides = merge_loop_axes(
-            expansion.shape, [s.strides for s in (*streams, *targets)]
+        both = (*streams, *targets)
+        extents, strides = merge_loop_axes(shape, [s.strides for s in both])
+        accesses = tuple(
+            Access(s.dtype, _walk(s.slot, row[-1])) for s, row in zip(both, strides, strict=True)
         )
-        accesses = [
-            Access(s.dtype, _walk(s.slot, row[-1]))
-            for s, row in zip((*streams, *targets), strides, strict=True)
-        ]
         count = len(streams)
-        kernel = Loop(len(extents), tuple(accesses[:count]), tuple(accesses[count:]), program)
+        kernel = Loop(len(extents), accesses[:count], accesses[count:], program)
         meta = (*extents, *(stride for row in strides for stride in row))
-        self._step(kernel, [s.operand() for s in (*streams, *targets)], meta, extents[0], node)
+        self._step(kernel, [s.operand() for s in both], meta, extents[0], node)
 
-    def _reduce(
-        self, inner: Node, producers: dict[Value, Node], outer: dict[Value, Value], node: Node
-    ) -> None:
+    def _reduce(self, body: Body, node: Node) -> None:
+        inner = body.producers()[body.roots[0]]
         op, (operand,) = inner.op, inner.inputs
         assert isinstance(op, Reduction)
         layout = reduction_layout(inner)
-        expansion = Expansion(operand.type.shape, lambda v: producers.get(v))
-        program = expansion.program([expansion.evaluate(operand)])
-        collapsed = layout.collapse([address for _, address in expansion.reads])
+        program, reads = self.expander.expand(body, operand.type.shape, [operand])
+        collapsed = layout.collapse([read.address for read in reads])
         kept, reduced, columns = layout.extents
         form = Form.COLUMN if layout.has_columns else Form.ROW
         axes = 3 if layout.has_columns else 2
         target = self._target(node.outputs[0])
         operands, accesses, meta = [], [], [kept, reduced, columns][:axes]
-        for (value, address), (_, strides) in zip(expansion.reads, collapsed, strict=True):
-            stream = self._stream(value, address, outer, expansion.producer(value))
+        for read, (_, strides) in zip(reads, collapsed, strict=True):
+            stream = self._stream(read, body.outer)
             operands.append(stream.operand())
             accesses.append(Access(stream.dtype, _walk(stream.slot, strides[axes - 1])))
             meta += strides[:axes]
@@ -242,12 +229,12 @@ class _Lowering:
         )
         self._step(kernel, [*operands, target.operand()], tuple(meta), kept, node)
 
-    def _matmul(
-        self, inner: Node, producers: dict[Value, Node], outer: dict[Value, Value], node: Node
-    ) -> None:
+    def _matmul(self, body: Body, node: Node) -> None:
+        producers = body.producers()
+        inner = producers[body.roots[0]]
         out = inner.outputs[0].type
         batch, (m, n), k = out.shape[:-2], out.shape[-2:], inner.inputs[0].type.shape[-1]
-        readings = [self._matrix(v, producers, outer, len(out.shape)) for v in inner.inputs]
+        readings = [self._matrix(v, producers, body.outer, len(out.shape)) for v in inner.inputs]
         target = self._target(node.outputs[0])
         rows = [*readings, target]
         try:
@@ -272,7 +259,7 @@ class _Lowering:
             self._step(Matmul(out.dtype), operands, tuple(meta), count, node)
 
     def _matrix(
-        self, value: Value, producers: dict[Value, Node], outer: dict[Value, Value], rank: int
+        self, value: Value, producers: Mapping[Value, Node], outer: Mapping[Value, Value], rank: int
     ) -> Stream:
         found = blas_strides(value, producers.get)
         assert found is not None, "fuse lets only readable operands through"
@@ -300,11 +287,15 @@ class _Lowering:
                 self._copy(operand, operand.type.shape, part, node)
 
     def _copy(self, value: Value, shape: tuple[int, ...], target: Storage, node: Node) -> None:
-        expansion = Expansion(shape, lambda v: None)
-        place = identity(len(shape)) if value.type.shape == shape else ()
-        program = expansion.program([expansion.evaluate(value, place)])
-        stream = Stream(target.slot, value.type.dtype, target.offset, target.strides)
-        self._loop(expansion, program, [stream], {}, node)
+        dtype = value.type.dtype
+        source = self._where(value)
+        strides = source.strides if value.type.shape == shape else (0,) * len(shape)
+        program = trace(lambda x: x, [dtype])
+        streams = [
+            Stream(source.slot, dtype, source.offset, strides),
+            Stream(target.slot, dtype, target.offset, target.strides),
+        ]
+        self._loop(shape, program, streams[:1], streams[1:], node)
 
     def _opaque(self, node: Node) -> None:
         operands = [self._whole(v) for v in (*node.inputs, *node.outputs)]

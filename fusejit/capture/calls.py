@@ -28,7 +28,7 @@ from ..backends.llvm.native import uninstall
 from ..config import config
 from ..device import backend
 from ..errors import CaptureError, FuseJitError, RecompileError
-from ..tensor import Tensor, as_operand, user_frame, wrap
+from ..tensor import Tensor, as_operand, user_frame
 from . import explain
 from .gradient import Differentiable
 from .parameters import Parameters
@@ -36,7 +36,7 @@ from .policy import EagerWarning, may_record
 from .purity import location
 from .record import Refusal, defined_at, record
 from .recorder import Recorder
-from .trace import Stopped, Trace
+from .trace import Stopped, Trace, make_contiguous, straighten
 
 if TYPE_CHECKING:
     from .function import Function
@@ -77,7 +77,7 @@ class Calls:
             flat = self.flatten(args, kwargs)
         except TypeError:
             return self.body(*args, **kwargs)  # wrong arguments: Python says which
-        for trace in self._matching(flat):
+        for trace in self._fitting(flat):
             try:
                 return self._replay(trace, flat)
             except Stopped:
@@ -91,8 +91,11 @@ class Calls:
         return self._record(flat)
 
     def flatten(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
-        """One value a parameter; strided Tensors as contiguous ones."""
-        return tuple(map(_contiguous, self.parameters.flatten(args, kwargs)))
+        """One value a parameter; Tensors among them are laid out contiguously."""
+        flat = self.parameters.flatten(args, kwargs)
+        for value in flat:
+            make_contiguous(value)
+        return flat
 
     def trace_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Trace:
         """The trace that this call takes; a call that none fits is made, and so recorded."""
@@ -120,6 +123,13 @@ class Calls:
         for trace in list(self.traces):
             if trace.entry.first_miss(*flat) < 0:
                 yield trace
+
+    def _fitting(self, flat: Sequence[Any]) -> Iterator[Trace]:
+        """The traces that match, and those that do once strided Tensors on their paths are laid out
+        contiguously: that changes no value, and is done once for each Tensor."""
+        yield from self._matching(flat)
+        if any([straighten(trace.checks, flat) for trace in self.traces[:8]]):
+            yield from self._matching(flat)
 
     def _replay(self, trace: Trace, flat: Sequence[Any]) -> Any:
         tapes = [h for h in dispatch.handlers() if isinstance(h, GradientTape)]
@@ -150,8 +160,8 @@ class Calls:
         if not may_record():
             raise RecompileError(f"{name}: {why}, inside no_recompile().")
         began = time.perf_counter()
-        with self._lock:
-            recording = record(self.body, self.parameters, flat)
+        recording = record(self.body, self.parameters, flat)
+        with self._lock:  # not while the body runs: it may wait for a thread that calls it
             if isinstance(recording.outcome, Refusal):
                 self._refuse(recording.outcome, flat)
             else:
@@ -233,15 +243,6 @@ def _kind(flat: Sequence[Any]) -> Hashable:
     arrays."""
     arrays = (Tensor, np.ndarray)
     return tuple((type(v), v.dtype, v.ndim) if isinstance(v, arrays) else type(v) for v in flat)
-
-
-def _contiguous(value: Any) -> Any:
-    """A strided Tensor as a contiguous one: kernels of whole plans walk arguments flat."""
-    if type(value) is Tensor and not value._data.flags.c_contiguous:
-        copy = wrap(value._data.copy(order="C"))
-        copy._tag, copy._origin = value._tag, value._origin
-        return copy
-    return value
 
 
 @functools.cache  # a fact about the installation

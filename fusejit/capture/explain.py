@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
 from ..backends.base import Loop, Reduce
-from ..backends.llvm.checks import Bytes, Expect, Input, Length, Referent, Same
+from ..backends.llvm.checks import Bytes, Expect, Field, Input, Length, Referent, Same
 from ..backends.plan import Opaque, Step
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
 from ..op import View
@@ -49,7 +49,8 @@ class Benchmark:
     def __str__(self) -> str:
         return (
             f"{self.name}: eager {1e6 * self.eager:.1f} us, fused {1e6 * self.fused:.1f} us "
-            f"(ratio {self.ratio:.2f}); {self.kernels_before} ops in {self.kernels_after} kernels; "
+            f"(ratio {self.ratio:.2f}); {count(self.kernels_before, 'op')} in "
+            f"{count(self.kernels_after, 'kernel')}; "
             f"{self.bytes_before:,} bytes moved unfused, {self.bytes_after:,} fused; first call "
             f"{1e3 * self.first_call:.1f} ms, of which compiling {1e3 * self.compile:.1f} ms"
         )
@@ -107,6 +108,11 @@ def _bytes_moved(node: Node) -> int:
     return sum(v.type.nbytes for v in (*set(node.inputs), *node.outputs))
 
 
+def count(number: int, noun: str) -> str:
+    """'1 kernel', '2 kernels'."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def explain(calls: Calls, trace: Trace) -> str:
     """One readable page about the plan that a call takes."""
     recorded, fused, plan = trace.program.recorded, trace.program.fused, trace.program.plan
@@ -114,10 +120,10 @@ def explain(calls: Calls, trace: Trace) -> str:
     moved = sum(map(_bytes_moved, before)), sum(map(_bytes_moved, fused.nodes))
     spent = ", ".join(f"{name} {ms:.1f} ms" for name, ms in trace.milliseconds.items())
     lines = [
-        f"{calls.function.__name__}: {len(before)} ops in {after} kernels; "
+        f"{calls.function.__name__}: {count(len(before), 'op')} in {count(after, 'kernel')}; "
         f"{moved[0]:,} bytes moved unfused, {moved[1]:,} fused",
-        f"  recorded {calls.num_traces} times; this plan: {spent}; "
-        f"{trace.num_compiles} kernels compiled for it",
+        f"  recorded {count(calls.num_traces, 'time')}; this plan: {spent}; "
+        f"{count(trace.num_compiles, 'kernel')} compiled for it",
         "",
         "applies when",
         *(f"  {line}" for line in _conditions(trace)),
@@ -144,6 +150,8 @@ def explain(calls: Calls, trace: Trace) -> str:
 def _conditions(trace: Trace) -> list[str]:
     lines = []
     for number, check in enumerate(trace.checks):
+        if isinstance(check.take, Field):
+            continue  # that functions have the same code, defaults and cells goes without saying
         if isinstance(check.expect, (Input, Same, Bytes, Length)):
             lines.append(f"{path_of(trace, number)} is {shown(check.expect, trace)}")
     for node in trace.program.recorded.nodes:

@@ -103,6 +103,10 @@ class Leaves:
         self.keep(value)
         return known
 
+    def reaches(self, value: object) -> bool:
+        """Whether this very object was seen."""
+        return id(value) in self._seen
+
     def keep(self, value: object) -> None:
         self._seen[id(value)] = value
 
@@ -137,7 +141,7 @@ def changes(before: Leaves, after: Leaves) -> list[tuple[str, bool]]:
     the length of a container, the number of attributes of an object.
     """
     return [
-        (after.names[place], bool(token) and token[0] == "tensor")
+        (after.names[place], bool(token) and token[0] == "input")
         for place, token in after.tokens.items()
         if before.tokens.get(place) != token
     ]

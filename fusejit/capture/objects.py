@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from .reach import Snapshot
 
 _MISSING = object()
-_STORED = (types.MemberDescriptorType, types.GetSetDescriptorType)
 
 
 class Objects:
@@ -41,6 +40,7 @@ class Objects:
         self._attributes: set[str] = set()
         self._dynamic = False
         self._careful = False
+        self.compares = False
         self._found: list[tuple[Any, str, Source]] = []
         self._followed: set[tuple[int, str]] = set()
 
@@ -48,6 +48,7 @@ class Objects:
         """More code that can run uses these names."""
         self._attributes |= names.attributes
         self._dynamic |= names.dynamic
+        self.compares |= names.compares
         self._careful |= names.dynamic or names.catches
 
     def add(self, value: Any, path: str, here: Source) -> None:
@@ -155,38 +156,48 @@ class Objects:
             self._class_attribute(kind, name, f"{kind.__name__}.{name}", Kept(kind))
 
     def _class_attribute(self, kind: type, name: str, path: str, here: Source) -> None:
-        found = inspect.getattr_static(kind, name, _MISSING)
-        if found is _MISSING or not any(name in vars(c) for c in _user_classes(kind)):
-            return
-        walk, same = self._walk, Same(found)
+        """Wherever a class of the user's defines it: super() goes past the first."""
+        for owner in _user_classes(kind):
+            if name in vars(owner):
+                source = here if owner is kind else Kept(owner)
+                self._defined(owner, name, path if owner is kind else f"{owner.__name__}.{name}", source)
+
+    def _defined(self, owner: type, name: str, path: str, here: Source) -> None:
+        found, walk = vars(owner)[name], self._walk
         if isinstance(found, classmethod):
             method = walk.check(path, here, Attribute(name), Anything(), found, id(found))
             walk.walk(found.__func__, f"{path}.__func__", method, Attribute("__func__"))
         elif isinstance(found, property):
-            prop = walk.check(path, here, Attribute(name), same, found, id(found))
+            prop = walk.check(path, here, Attribute(name), Same(found), found, id(found))
             for accessor in ("fget", "fset"):
                 function = getattr(found, accessor)
                 if function is not None:
                     walk.walk(function, f"{path}.{accessor}", prop, Attribute(accessor))
         elif isinstance(found, functools.cached_property):
-            walk.check(path, here, Attribute(name), same, found, id(found))
+            walk.check(path, here, Attribute(name), Same(found), found, id(found))
             walk.walk(found.func, f"{path}.func", Kept(found), Attribute("func"))
-        elif (
-            hasattr(type(found), "__get__")
-            and not isinstance(found, (types.FunctionType, staticmethod, *_STORED))
-            and not is_library_object(found)
-        ):
-            self._descriptor(kind, name, path, found)
+        elif _computes(found):
+            self._descriptor(owner, name, path, found)
         else:
             value = found.__func__ if isinstance(found, staticmethod) else found
             walk.walk(value, path, here, Attribute(name))
 
-    def _descriptor(self, kind: type, name: str, path: str, found: Any) -> None:
-        """A descriptor in Python: reading it through the class would run it, so its owner is read."""
-        owner = next(c for c in kind.__mro__ if name in vars(c))
+    def _descriptor(self, owner: type, name: str, path: str, found: Any) -> None:
+        """A descriptor in Python: reading it through the class would run it, so not that way."""
         entry = Kept(_Entry(owner, name))
         here = self._walk.check(path, entry, Attribute("value"), Same(found), found, id(found))
         self.add(found, path, here)
+
+
+def _computes(found: Any) -> bool:
+    """Whether this is a descriptor in Python: its `__get__` is the user's code."""
+    known = (types.FunctionType, staticmethod, type)
+    return (
+        hasattr(type(found), "__get__")
+        and not isinstance(found, known)
+        and not is_library_object(found)
+        and not hasattr(type(found), "__wrapped_function__")
+    )
 
 
 class _Entry:

@@ -52,6 +52,7 @@ from ..backends.llvm.checks import (
     Keys,
     Length,
     Of,
+    Other,
     Referent,
     Same,
     Source,
@@ -111,6 +112,16 @@ class Snapshot(Leaves):
             self.walk(value, name, Arg(position), Itself())
         self.walk(function, function.__name__, Kept(function), Itself())
         self._objects.follow()
+        if self._objects.compares:
+            self._tell_apart()
+
+    def _tell_apart(self) -> None:
+        """Code that compares by identity ran: different objects must stay different."""
+        found = list(self._bound.values())
+        for number, one in enumerate(found):
+            for other in found[:number]:
+                path = f"{self.paths[one.check]} is {self.paths[other.check]}"
+                self.check(path, one, Itself(), Other(other.check), (one, other))
 
     def runs(self, code: types.CodeType) -> bool:
         """Whether a function of this code is entered."""
@@ -147,13 +158,16 @@ class Snapshot(Leaves):
         self.check(path, source, take, Same(value), value, "value", kind, bits)
 
     def _tensor(self, value: Tensor, path: str, source: Source, take: Take) -> None:
+        self._bind(value, path, source, take, Input(len(self.inputs)))
+
+    def _bind(self, value: Any, path: str, source: Source, take: Take, expect: Expect) -> None:
+        """An input of the plan, or the same object as one."""
         first = self._bound.get(id(value))
         if first is not None:
-            self.check(path, source, take, Twin(first.check), value, "tensor", id(value))
-            return
-        position = len(self.inputs)
-        here = self.check(path, source, take, Input(position), value, "tensor", id(value))
-        if here.check == len(self.checks) - 1:  # not a place that was noted before
+            expect = Twin(first.check)
+        count = len(self.checks)
+        here = self.check(path, source, take, expect, value, "input", id(value))
+        if first is None and len(self.checks) > count:  # not a place that was noted before
             self._bound[id(value)] = here
             self.add_input(value, path, source, take)
 
@@ -161,8 +175,7 @@ class Snapshot(Leaves):
         if type(value) is not np.ndarray:
             self.refuse(f"{path} is a {type(value).__name__}, a subclass of ndarray")
         elif isinstance(source, Arg) and isinstance(take, Itself):
-            position = self.add_input(value, path, source, take)
-            self.check(path, source, take, ArrayInput(position), value, "array", id(value))
+            self._bind(value, path, source, take, ArrayInput(len(self.inputs)))
         elif not value.flags.c_contiguous or value.dtype.hasobject:
             self.refuse(f"{path} is an ndarray that is not C-contiguous; make it a Tensor")
         else:

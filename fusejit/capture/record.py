@@ -75,21 +75,17 @@ def defined_at(function: types.FunctionType) -> str:
 
 def _declare(before: Snapshot, recorder: Recorder, flat: Sequence[Any]) -> list[Any]:
     """Declare what exists; returns the arguments that the body gets: watched for its ndarrays."""
-    given = list(flat)
-    for value, name, argument in zip(
-        before.inputs, before.input_names, before.input_args, strict=True
-    ):
+    watched: dict[int, Any] = {}
+    for value, name in zip(before.inputs, before.input_names, strict=True):
         if isinstance(value, np.ndarray):
-            assert argument is not None, "other ndarrays are guarded by their bytes"
-            given[argument] = watch_array(
-                value, lambda what: recorder.refuse(f"Python reads {what}")
-            )
-            recorder.add_array(value, given[argument], name)
+            seen = watch_array(value, lambda what: recorder.refuse(f"Python reads {what}"))
+            watched[id(value)] = seen
+            recorder.add_array(value, seen, name)
         else:
             recorder.declare(value, name)
     for array in before.arrays.values():
         recorder.add_guarded_array(array)
-    return given
+    return [watched.get(id(value), value) for value in flat]
 
 
 def _judge(
@@ -149,7 +145,13 @@ def _bound(
 def _trace(
     after: Snapshot, recorder: Recorder, returned: Any, given: Sequence[Any], where: str
 ) -> Trace | Refusal:
-    leaves, tree = optree.tree_flatten(returned, none_is_leaf=True)
+    containers: list[Any] = []
+    leaves, tree = optree.tree_flatten(
+        returned, is_leaf=lambda node: containers.append(node), none_is_leaf=True
+    )
+    mutable = [c for c in containers if isinstance(c, (list, dict))]
+    if any(map(after.reaches, mutable)) or len(set(map(id, mutable))) < len(mutable):
+        return Refusal("it returns a list or dict that is also kept elsewhere", where)
     outputs: list[Value] = []
     numbers: dict[int, int] = {}
     described: list[tuple[str, Any]] = []

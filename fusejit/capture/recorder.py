@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -146,7 +146,16 @@ class Recorder(dispatch.Handler):
             value = self._arrays[id(source)]
         else:
             value = None
+            if isinstance(source, (list, tuple)):
+                self._check_nested(source)
         self._bind(tensor, constant(np.array(tensor._data)) if value is None else value)
+
+    def _check_nested(self, source: Iterable[object]) -> None:
+        for item in source:
+            if isinstance(item, np.ndarray) and self._arrays.get(id(item), item) is not None:
+                self.refuse("an op is given an ndarray inside of a list")
+            elif isinstance(item, (list, tuple)):
+                self._check_nested(item)
 
     def read(self, variable: Variable) -> Tensor:
         tensor = self.below.read(variable)

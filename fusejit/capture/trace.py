@@ -93,7 +93,7 @@ class Program:
         return [at._data if kind == "constant" else found[kind][at] for kind, at in self.sources]
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Call(Op):
     """A recorded function as an op: how tapes see a replayed call. One entry, whatever it holds."""
 
@@ -222,6 +222,27 @@ def fetch(checks: Sequence[Check], args: Sequence[Any], count: int) -> list[Any]
         elif isinstance(check.expect, FloatInput):
             inputs[check.expect.position] = np.asarray(value, np.float64)
     return inputs
+
+
+def make_contiguous(value: object) -> bool:
+    """Lay a Tensor out as native code walks it, in place; whether that was needed."""
+    if type(value) is not Tensor or value._data.flags.c_contiguous:
+        return False
+    value._data = value._data.copy(order="C")
+    return True
+
+
+def straighten(checks: Sequence[Check], args: Sequence[Any]) -> bool:
+    """`make_contiguous` on all that the checks would bind; whether any was needed."""
+    values: list[Any] = []
+    needed = False
+    for check in checks:
+        try:
+            values.append(_taken(check, values, args))
+        except Exception:  # whatever a property of the user's raises: then the check fails
+            values.append(None)
+        needed |= isinstance(check.expect, Input) and make_contiguous(values[-1])
+    return needed
 
 
 def _taken(check: Check, values: Sequence[Any], args: Sequence[Any]) -> Any:

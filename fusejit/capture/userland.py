@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import collections
 import enum
 import importlib.util
 import os
@@ -67,7 +68,7 @@ _ATOMS = (type(None), bool, int, float, complex, str, bytes)
 _CONSTANTS = (
     types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodWrapperType, types.MethodDescriptorType,
     types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.CodeType,
-    types.GenericAlias, types.UnionType, type, range, slice, staticmethod, classmethod, property,
+    type(collections.namedtuple("_", "x").x), types.GenericAlias, types.UnionType, type, range, slice, staticmethod, classmethod, property,
 )  # fmt: skip
 _NUMPY_CONSTANTS = (np.ufunc, np.dtype, np.generic, type(np.sum))
 _IMMUTABLE_MODULES = frozenset(

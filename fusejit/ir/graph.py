@@ -94,7 +94,7 @@ class Graph:
         return format_graph(self)
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class GuardOp(Op):
     """Stops a replay whose operand has other bytes than `expected`, a parameter."""
 
@@ -104,7 +104,7 @@ class GuardOp(Op):
         return ()
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class FusedOp(Op):
     """Several ops as one kernel. Parameters: kind (FusedKind) and body (Graph)."""
 

@@ -132,12 +132,11 @@ class Memory:
             readings = {(node, identity(len(output.type.shape))): output.type.size}
         if not self._is_computed(operand):
             return
+        if _cuts(node):
+            self.stored.add(operand)
+            return
         for (root, place), size in readings.items():
-            try:
-                inner = through(node, place, False, _rank(root))
-            except NotAffine:  # whatever the place: it is about shapes
-                self.stored.add(operand)
-                return
+            inner = through(node, place, False, _rank(root))
             assert isinstance(inner, tuple), "only what lies in memory is addressed linearly"
             self._read(operand, (root, inner), size)
 
@@ -216,6 +215,16 @@ class Memory:
 def _arrays(node: Node) -> set[Value]:
     """What a node reads. Constants are not counted: nearly all are scalars, loaded once a loop."""
     return {v for v in node.inputs if not isinstance(v, Constant)}
+
+
+def _cuts(view: Node) -> bool:
+    """Whether the elements of a view's operand have no place unless they lie in memory."""
+    here = identity(len(view.outputs[0].type.shape))
+    try:
+        through(view, here, False, len(here))
+    except NotAffine:  # then it is so at every other place: it is about shapes
+        return True
+    return False
 
 
 def _rank(root: Node) -> int:

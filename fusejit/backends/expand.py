@@ -1,0 +1,78 @@
+"""The scalar code of kernels: bodies of equal structure are expanded once.
+
+An unrolled loop repeats the same body at every step. What an expansion gives depends on the ops,
+their parameters, the types and who reads whom, and on nothing else; so that is the key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..ir.affine import Affine
+from ..ir.graph import Node, Value
+from ..ir.places import Expansion
+from ..passes.kinds import is_source
+from ..scalar import Program
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Body:
+    """What one kernel computes: the nodes, the values it stores, and its inputs' names outside."""
+
+    nodes: tuple[Node, ...]
+    roots: tuple[Value, ...]
+    outer: Mapping[Value, Value]
+
+    def producers(self) -> dict[Value, Node]:
+        return {value: node for node in self.nodes for value in node.outputs}
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One argument of a program: element `address` of `value`, or, if `is_index`, `address` itself."""
+
+    value: Value
+    address: Affine
+    is_index: bool
+
+
+class Expander:
+    """Expands bodies, and remembers the results by structure."""
+
+    def __init__(self) -> None:
+        self._known: dict[object, tuple[Program, list[tuple[int, Affine, bool]]]] = {}
+
+    def expand(
+        self, body: Body, shape: tuple[int, ...], results: Sequence[Value]
+    ) -> tuple[Program, list[Read]]:
+        """The program that computes `results` in a loop over `shape`, and what it reads."""
+        values, structure = _structure(body.nodes)
+        key = (shape, structure, tuple(values[v] for v in results))
+        if key not in self._known:
+            producers = body.producers()
+            expansion = Expansion(shape, producers.get)
+            program = expansion.program([expansion.evaluate(v) for v in results])
+            reads = [
+                (values[value], address, value in producers and is_source(producers[value]))
+                for value, address in expansion.reads
+            ]
+            self._known[key] = (program, reads)
+        program, reads = self._known[key]
+        numbered = list(values)
+        return program, [Read(numbered[n], address, index) for n, address, index in reads]
+
+
+def _structure(nodes: Sequence[Node]) -> tuple[dict[Value, int], tuple[Any, ...]]:
+    """The values by number, in the order in which they are met, and the structure they form."""
+    values: dict[Value, int] = {}
+    found = []
+    for node in nodes:
+        for value in (*node.inputs, *node.outputs):
+            values.setdefault(value, len(values))
+        operands = tuple(values[v] for v in node.inputs)
+        types = tuple(v.type for v in (*node.inputs, *node.outputs))
+        # repr tells 0 from False and 0.0 from -0.0, which are equal keys.
+        found.append((node.op, operands, types, repr(sorted(node.params.items()))))
+    return values, tuple(found)
