@@ -200,6 +200,7 @@ class Tensor(Operators):
         return asarray, (np.ascontiguousarray(self._data),)
 
 
+_SAFE = 65504.0  # the largest float that no floating dtype overflows with
 _SCALAR_ADVICE = {"bool": " Reduce it first, with all(...) or any(...)."}
 
 
@@ -230,7 +231,12 @@ def as_operand(value: Any, dtype: DType | None = None) -> Tensor:
         stacked: Tensor = Operators.stacked(value)
         return stacked
     elif is_number(value):
-        tensor = wrap(np.asarray(value, dtype or dtype_of_python(value)))
+        wanted = dtype or dtype_of_python(value)
+        if type(value) is float and not -_SAFE < value < _SAFE:
+            with np.errstate(all="ignore"):  # it may overflow to an infinity, as it does natively
+                tensor = wrap(np.asarray(value, wanted))
+        else:
+            tensor = wrap(np.asarray(value, wanted))
     else:
         tensor = wrap(_array_of(value, dtype))
     as_dtype(tensor._data.dtype)  # refuses object, str, datetime64 and the like

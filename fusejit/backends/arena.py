@@ -13,7 +13,7 @@ ALIGNMENT = 64  # a cache line, and the widest vector
 def place_temporaries(
     slots: Sequence[Slot], steps: Sequence[Step], reuse: bool
 ) -> tuple[tuple[Slot, ...], int]:
-    """The slots with temporaries placed, and the arena's size in bytes. First fit over a free list."""
+    """The slots with temporaries placed, first fit, and the arena's size in bytes."""
     born, dies = _lifetimes(slots, steps)
     placed = list(slots)
     free: list[tuple[int, int]] = []  # (offset, size), sorted, neighbours joined

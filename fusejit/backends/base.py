@@ -8,8 +8,8 @@ The native ABI of every kernel, generated or hand-written:
     i64 kernel(ptr operands, ptr meta, i64 begin, i64 end)       0: go on; otherwise stop the plan
 
 `operands` is an array of pointers, inputs first, then outputs, each already advanced to its first
-element. `meta` is an array of i64: the extents of the iteration space, outermost first, then for each
-operand its stride in *elements* along each axis of that space. [begin, end) is the part of the
+element. `meta` is an array of i64: the extents of the iteration space, outermost first, then for
+each operand its stride in *elements* along each axis of that space. [begin, end) is the part of the
 outermost axis (of the kept axis, for a reduction) to run, so that threads can share one step.
 """
 
@@ -68,8 +68,8 @@ class Reduce:
     """combine over the reduced axis of program(inputs...).
 
     meta extents are [kept, reduced] for ROW and [kept, reduced, columns] for COLUMN; inputs have a
-    stride along each of these axes (an input's walk is along the innermost one), the single output has
-    [kept stride] or [kept stride, columns stride]. `combine` is a program (accumulator, x) ->
+    stride along each of these axes (an input's walk is along the innermost one), the single output
+    has [kept stride] or [kept stride, columns stride]. `combine` is a program (accumulator, x) ->
     accumulator that is associative up to rounding; `identity` is its neutral element.
 
     The order of combination is a function of the extents alone, whatever the vector width: the

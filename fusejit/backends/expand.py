@@ -31,7 +31,7 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One argument of a program: element `address` of `value`, or, if `is_index`, `address` itself."""
+    """An argument of a program: element `address` of `value`, or, if `is_index`, `address`."""
 
     value: Value
     address: Affine

@@ -1,7 +1,7 @@
 """Lowering: a fused graph becomes a plan, that is, kernels with the strides they are run with.
 
-Everything that is structure goes into a kernel, everything that is size into its meta. Axes that all
-operands walk alike are merged, so a contiguous array of any rank is one flat loop.
+Everything that is structure goes into a kernel, everything that is size into its meta. Axes that
+all operands walk alike are merged, so a contiguous array of any rank is one flat loop.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def row_major(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def computed_results(graph: Graph) -> list[Value]:
-    """The distinct results that the plan computes (the others are inputs or constants), in order."""
+    """The distinct results that the plan computes, in order; others are inputs or constants."""
     made = graph.producers()
     return list(dict.fromkeys(v for v in graph.results if v in made))
 
@@ -66,6 +66,13 @@ def computed_results(graph: Graph) -> list[Value]:
 def lower(graph: Graph, reuse: bool = True) -> Plan:
     """The plan of a fused graph; `reuse=False` gives every temporary memory of its own."""
     return _Lowering(graph).run(reuse)
+
+
+def working_nodes(graph: Graph) -> list[Node]:
+    """The nodes of a fused graph that take a step: not assemblies whose parts are made in place."""
+    lowering = _Lowering(graph)
+    lowering.run(reuse=True)
+    return list(lowering.working)
 
 
 class _Lowering:
@@ -79,6 +86,7 @@ class _Lowering:
         self.storage: dict[Value, Storage] = {}
         self.constants: dict[object, int] = {}
         self.expander = Expander()
+        self.working: dict[Node, None] = {}  # in the order of their steps
 
     def run(self, reuse: bool) -> Plan:
         inputs = tuple(self._store(v, Role.INPUT).slot for v in self.graph.inputs)
@@ -307,6 +315,7 @@ class _Lowering:
     def _step(
         self, code: Code, operands: Sequence[Operand], meta: tuple[int, ...], count: int, node: Node
     ) -> None:
+        self.working[node] = None
         self.steps.append(
             Step(code, tuple(operands), tuple(int(m) for m in meta), count, node.where)
         )

@@ -42,9 +42,9 @@ class Slot:
 class Matmul:
     """C[b] = A[b] @ B[b] in float32 or float64, by BLAS.
 
-    meta: batch M N K, then (batch stride, row stride, column stride) in elements for A, B, C. A and B
-    have stride 1 along rows or columns (the other stride is at least the extent), C along columns.
-    A batch stride may be 0. K = 0 gives zeros. begin, end run over the batch.
+    meta: batch M N K, then (batch stride, row stride, column stride) in elements for A, B, C. A and
+    B have stride 1 along rows or columns (the other stride is at least the extent), C along
+    columns. A batch stride may be 0. K = 0 gives zeros. begin, end run over the batch.
     """
 
     dtype: DType

@@ -11,6 +11,7 @@ import dis
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from types import CodeType
 
 _GLOBALS = frozenset(
@@ -38,7 +39,7 @@ class Names:
     catches: bool
     """Whether it can find an attribute missing and go on."""
     compares: bool
-    """Whether it compares two objects by identity, neither of them a constant as None is."""
+    """Whether it compares two objects by identity, as `is` and `in` do."""
 
 
 @lru_cache(maxsize=4096)  # code objects of one program; each entry is a few sets of names
@@ -46,8 +47,12 @@ def names_of(code: CodeType) -> Names:
     """The names that `code` uses, nested functions, lambdas and comprehensions included."""
     parts = [_names_in(nested) for nested in nested_code(code)]
     return Names(
-        *(frozenset().union(*(getattr(p, key) for p in parts)) for key in _SETS),
-        *(any(getattr(p, key) for p in parts) for key in ("dynamic", "catches", "compares")),
+        globals=frozenset().union(*(part.globals for part in parts)),
+        attributes=frozenset().union(*(part.attributes for part in parts)),
+        imports=frozenset().union(*(part.imports for part in parts)),
+        dynamic=any(part.dynamic for part in parts),
+        catches=any(part.catches for part in parts),
+        compares=any(part.compares for part in parts),
     )
 
 
@@ -67,7 +72,9 @@ def nested_code(code: CodeType) -> tuple[CodeType, ...]:
 def _names_in(code: CodeType) -> Names:
     found: dict[str, set[str]] = {key: set() for key in _SETS}
     dynamic, catches = False, bool(code.co_exceptiontable)
-    instructions = [i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")]
+    instructions = [
+        i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")
+    ]
     for position, instruction in enumerate(instructions):
         if instruction.arg is None or not isinstance(instruction.argval, str):
             continue
@@ -86,8 +93,14 @@ def _names_in(code: CodeType) -> Names:
             found["attributes"].update([] if spelled is None else [spelled])
             dynamic |= spelled is None
             catches = True
-    sets = (frozenset(found[key]) for key in _SETS)
-    return Names(*sets, dynamic, catches, _compares(instructions))
+    return Names(
+        frozenset(found["globals"]),
+        frozenset(found["attributes"]),
+        frozenset(found["imports"]),
+        dynamic,
+        catches,
+        _compares(instructions),
+    )
 
 
 def _second_argument(instructions: Sequence[dis.Instruction]) -> str | None:
@@ -112,11 +125,10 @@ def _second_argument(instructions: Sequence[dis.Instruction]) -> str | None:
 
 
 def _compares(instructions: Sequence[dis.Instruction]) -> bool:
-    for before, operand, instruction in zip(
-        [None, *instructions], instructions, instructions[1:], strict=False
-    ):
-        if instruction.opname == "IS_OP":
-            constants = [i for i in (before, operand) if i and i.opname == "LOAD_CONST"]
-            if not constants:
-                return True
+    """`x is None` does not count: the constant is no Tensor."""
+    for operand, instruction in pairwise(instructions):
+        if instruction.opname == "CONTAINS_OP":
+            return True
+        if instruction.opname == "IS_OP" and operand.opname != "LOAD_CONST":
+            return True
     return False

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import dispatch
 from ..backends.base import Loop, Reduce
 from ..backends.llvm.checks import Bytes, Expect, Field, Input, Length, Referent, Same
+from ..backends.lower import working_nodes
 from ..backends.plan import Opaque, Step
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
 from ..op import View
@@ -136,6 +137,9 @@ def explain(calls: Calls, trace: Trace) -> str:
     ]
     if not fused.notes:
         lines.append("  nothing: every op is in a kernel with its neighbours")
+    if trace.by_value:
+        lines += ["", "float arguments taken by value: each new one is recorded again"]
+        lines += [f"  {line}" for line in trace.by_value]
     if trace.untaped:
         lines += ["", f"under a tape it runs eagerly: {trace.untaped}"]
     if not trace.native_result or not calls.parameters.simple:
@@ -190,7 +194,7 @@ def shown(expect: Expect, trace: Trace) -> str:
 
 def _kernels(fused: Graph, steps: Sequence[Step]) -> list[str]:
     lines = []
-    for node in fused.nodes:
+    for node in working_nodes(fused):
         if node.op is FUSED:
             inner = [n.op.name for n in walk(node.params["body"])]
             what = f"{node.params['kind'].value}: {' '.join(inner)}"

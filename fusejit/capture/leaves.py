@@ -1,4 +1,4 @@
-"""What a walk over Python state has found: the checks for it, tokens to compare, inputs of the plan."""
+"""What a walk over Python state has found: checks, tokens to compare, and inputs of the plan."""
 
 from __future__ import annotations
 
@@ -18,12 +18,14 @@ from ..backends.llvm.checks import (
     Content,
     Expect,
     Field,
+    FloatInput,
     Input,
     Item,
     Itself,
     Kept,
     Key,
     Of,
+    Other,
     Same,
     Source,
     Take,
@@ -36,14 +38,28 @@ MAX_LEAVES = 4096
 MAX_VISITED = 16 * MAX_LEAVES
 """Values looked at before a call, when it is not known yet which functions will run (0.2 s)."""
 
-_KINDS = {Twin: Input, ArrayInput: Input}  # which of them a walk notes depends on where it has been
+# Which of these a walk notes depends on where it has been, and on what ran.
+_KINDS = {Twin: Input, ArrayInput: Input, FloatInput: Same}
 
-Place = tuple[Hashable, ...]
+Place = tuple[object, ...]
 """Where a value was found, as (id of what holds it, how it is held)."""
 
 
 class Unreachable(Exception):
     """State that cannot be watched; str() says what and where."""
+
+
+class Entry:
+    """What a class itself holds under a name, without binding it."""
+
+    __slots__ = ("name", "owner")
+
+    def __init__(self, owner: type, name: str) -> None:
+        self.owner, self.name = owner, name
+
+    @property
+    def value(self) -> Any:
+        return vars(self.owner)[self.name]
 
 
 class Leaves:
@@ -69,8 +85,10 @@ class Leaves:
     def check(
         self, path: str, source: Source, take: Take, expect: Expect, value: object, *token: object
     ) -> Of:
-        """Note one check, and what to compare: two walks that agree have equal tokens everywhere."""
+        """Note one check, and what to compare: walks that agree have equal tokens everywhere."""
         place = (*self._place(source, take), _KINDS.get(type(expect), type(expect)))
+        if isinstance(expect, Other):
+            place = (*place, id(self._behind[expect.check]))
         if place in self._made:
             return self._made[place]
         if len(self.checks) >= self._limit:
@@ -115,6 +133,9 @@ class Leaves:
             case Of(number):
                 holder: Hashable = id(self._behind[number])
                 self.keep(self._behind[number])
+            case Kept(Entry() as entry):
+                holder = (id(entry.owner), entry.name)
+                self.keep(entry.owner)
             case Kept(value):
                 holder = id(value)
                 self.keep(value)
@@ -135,7 +156,7 @@ class Leaves:
 
 
 def changes(before: Leaves, after: Leaves) -> list[tuple[str, bool]]:
-    """(path, whether a Tensor appeared there) for each place of `after` that `before` saw otherwise.
+    """(path, whether a Tensor appeared) for each place of `after` that `before` saw otherwise.
 
     `before` must have walked at least what `after` did. A place that is gone is seen by its holder:
     the length of a container, the number of attributes of an object.

@@ -1,8 +1,9 @@
 """The part of the reach snapshot that looks into objects: which attributes, and where each lives.
 
-Of an object the walk follows the attributes whose names occur in any code that can run, all of them if
-that code can compute names (getattr, vars), and the special methods of its class that Python calls
-without naming them. Looking runs no code of the user's: a property is followed into its getter.
+Of an object the walk follows the attributes whose names occur in any code that can run, all of
+them if that code can compute names (getattr, vars), and the special methods of its class that
+Python calls without naming them. Looking runs no code of the user's: a property is followed into
+its getter.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ from ..backends.llvm.checks import (
     Itself,
     Kept,
     Key,
+    Keys,
     Length,
     Same,
     Source,
 )
 from .code import Names
-from .userland import is_library_module, is_library_object, is_opaque_function, shows_all
+from .leaves import Entry
+from .userland import is_library_module, is_library_object, is_opaque_function
 
 if TYPE_CHECKING:
     from .reach import Snapshot
@@ -85,7 +88,7 @@ class Objects:
         if isinstance(value, types.FunctionType):
             return names & vars(value).keys()
         classes = _user_classes(value)
-        if shows_all(value):
+        if self._walk.shows(value):
             names |= set(_own(value)) | {n for c in type(value).__mro__ for n in _slots(c)}
         if self._dynamic:
             names |= set(_own(value)) | {n for c in classes for n in vars(c) if not _is_dunder(n)}
@@ -107,9 +110,8 @@ class Objects:
             vars_here = self._walk.check(
                 f"vars({path})", here, Attribute("__dict__"), Anything(), own, "dict"
             )
-            self._walk.check(
-                f"len(vars({path}))", vars_here, Itself(), Length(len(own)), own, len(own)
-            )
+            expect = Keys(tuple(own)) if self._dynamic else Length(len(own))
+            self._walk.check(f"keys of {path}", vars_here, Itself(), expect, own, *own)
         for kind in _user_classes(value):
             count = len(vars(kind))
             where = f"len(vars({kind.__name__}))"
@@ -160,7 +162,9 @@ class Objects:
         for owner in _user_classes(kind):
             if name in vars(owner):
                 source = here if owner is kind else Kept(owner)
-                self._defined(owner, name, path if owner is kind else f"{owner.__name__}.{name}", source)
+                self._defined(
+                    owner, name, path if owner is kind else f"{owner.__name__}.{name}", source
+                )
 
     def _defined(self, owner: type, name: str, path: str, here: Source) -> None:
         found, walk = vars(owner)[name], self._walk
@@ -184,7 +188,7 @@ class Objects:
 
     def _descriptor(self, owner: type, name: str, path: str, found: Any) -> None:
         """A descriptor in Python: reading it through the class would run it, so not that way."""
-        entry = Kept(_Entry(owner, name))
+        entry = Kept(Entry(owner, name))
         here = self._walk.check(path, entry, Attribute("value"), Same(found), found, id(found))
         self.add(found, path, here)
 
@@ -198,19 +202,6 @@ def _computes(found: Any) -> bool:
         and not is_library_object(found)
         and not hasattr(type(found), "__wrapped_function__")
     )
-
-
-class _Entry:
-    """What the class itself holds under a name, without binding it."""
-
-    __slots__ = ("name", "owner")
-
-    def __init__(self, owner: type, name: str) -> None:
-        self.owner, self.name = owner, name
-
-    @property
-    def value(self) -> Any:
-        return vars(self.owner)[self.name]
 
 
 def _own(value: object) -> dict[str, Any]:

@@ -10,6 +10,7 @@ well.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import random
 import sys
@@ -47,11 +48,18 @@ class Watch:
     def __init__(self, known: set[types.CodeType], report: Report) -> None:
         self.ran: set[types.CodeType] = set()
         self.of_user: set[types.CodeType] = set()
+        self._core: set[types.CodeType] = set()
         self._known = known
         self._report = report
 
     def profile(self, frame: types.FrameType, event: str, arg: Any) -> None:
-        """What `sys.setprofile` calls."""
+        """What `sys.setprofile` calls, for most events from inside of the core."""
+        if frame.f_code in self._core:
+            return
+        if is_core_file(frame.f_code.co_filename):
+            self._core.add(frame.f_code)
+            self.ran.add(frame.f_code)
+            return
         if event == "c_call":
             if not is_pure_callable(arg) and is_user_frame(frame):
                 self._report(f"it calls {_describe(arg)}", location(frame))
@@ -68,22 +76,40 @@ class Watch:
 @contextlib.contextmanager
 def watching(known: set[types.CodeType], report: Report) -> Iterator[Watch]:
     """Report impure calls and unknown code of this thread inside the block."""
-    outer, watch = sys.getprofile(), Watch(known, report)
+    watch = Watch(known, report)
+    before = _generator_states()
+    where = sys._getframe(2)
+    outer = sys.getprofile()
+    collecting = gc.isenabled()
+    gc.disable()  # what a collection runs (callbacks, finalizers) is no part of the call
+    try:
+        sys.setprofile(_both(outer, watch) if callable(outer) else watch.profile)
+        yield watch
+    finally:
+        _restore(outer)
+        if collecting:
+            gc.enable()
+        if before != _generator_states():
+            report("it draws from the global generator of random or numpy.random", location(where))
 
-    def both(frame: types.FrameType, event: str, arg: Any) -> None:
-        assert outer is not None
+
+def _both(outer: Callable[..., object], watch: Watch) -> Callable[..., None]:
+    def profile(frame: types.FrameType, event: str, arg: Any) -> None:
         outer(frame, event, arg)
         watch.profile(frame, event, arg)
 
-    before = _generator_states()
-    where = sys._getframe(2)
-    sys.setprofile(watch.profile if outer is None else both)
-    try:
-        yield watch
-    finally:
+    return profile
+
+
+def _restore(outer: Any) -> None:
+    """Python's own profilers are told everything; cProfile before 3.12, which is written in C and
+    cannot be called, misses what a recording runs."""
+    if outer is None or callable(outer):
         sys.setprofile(outer)
-        if before != _generator_states():
-            report("it draws from the global generator of random or numpy.random", location(where))
+    else:
+        sys.setprofile(None)
+        if hasattr(outer, "enable"):
+            outer.enable()
 
 
 def _describe(function: Any) -> str:
@@ -98,5 +124,5 @@ def _describe(function: Any) -> str:
 
 
 def _generator_states() -> tuple[object, ...]:
-    kind, keys, *rest = np.random.get_state(legacy=True)  # type: ignore[misc]
+    kind, keys, *rest = np.random.get_state(legacy=True)
     return random.getstate(), kind, bytes(np.asarray(keys)), *rest

@@ -1,4 +1,4 @@
-"""The reach snapshot: every leaf of Python state that a function can read, and how to check each again.
+"""The reach snapshot: every leaf of Python state that a function can read, and how to check it.
 
 From the arguments and the function itself the walk follows the globals that code names, cells,
 defaults, the Python functions that can be called, and from each object the attributes whose names
@@ -13,14 +13,16 @@ occur in any code found on the way (`objects`). It ends at leaves:
 
 It walks twice. Before the call nobody knows which functions will run, so all that are found are
 entered; that walk only serves to see what the call changes. Afterwards only those that ran are
-entered, and their leaves are the guards: code that did not run has read nothing, and as long as the
-guards hold it will not run in the next call either. That walk sees the values of before the call, or
-else a change is reported. It still visits more than was read, which is sound: a leaf too many only
-costs a re-recording. What cannot be watched (a set, an iterator, an object that computes its
-attributes) it refuses, with the reason, and the function runs eagerly.
+entered, and their leaves are the guards: code that did not run has read nothing, and as long as
+the guards hold it will not run in the next call either. That walk sees the values of before the
+call, or else a change is reported. It still visits more than was read, which is sound: a leaf too
+many only costs a re-recording. What cannot be watched (a set, an iterator, an object that computes
+its attributes) it refuses, with the reason, and the function runs eagerly.
 
-Known limits: an assignment to `obj.__class__`, and a special method that is removed from a class while
-another name is added, are not seen.
+Known limits. Not seen: an assignment to `obj.__class__`; a class that loses one name and gains
+another that its instances did not have; what modules of the standard library and NumPy hold, where
+the code does not spell its name; an ndarray argument that C code reads through the buffer protocol
+(`b"".join`). An ndarray argument that the body stores stays a `WatchedArray`.
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +46,7 @@ from ..backends.llvm.checks import (
     Exactly,
     Expect,
     Field,
+    FloatInput,
     Input,
     Item,
     Itself,
@@ -69,7 +72,7 @@ from .userland import (
     is_immutable,
     is_library_object,
     is_opaque_function,
-    shows_all,
+    library_files,
 )
 
 _SCALARS = (
@@ -93,6 +96,7 @@ class Snapshot(Leaves):
     Args:
         ran: the code of the functions to enter; None enters all, and takes what cannot be watched
             for unchanged.
+        floats: the arguments, by position, that are inputs and not constants.
     """
 
     def __init__(
@@ -101,11 +105,13 @@ class Snapshot(Leaves):
         args: Sequence[Any],
         names: Sequence[str],
         ran: set[types.CodeType] | None = None,
+        floats: Collection[int] = (),
     ) -> None:
         super().__init__(MAX_VISITED if ran is None else MAX_LEAVES)
         self.arrays: dict[int, np.ndarray[Any, Any]] = {}  # guarded by their bytes
         self.codes: set[types.CodeType] = set()
         self._ran = ran
+        self._floats = floats
         self._bound: dict[int, Of] = {}
         self._objects = Objects(self)
         for position, (name, value) in enumerate(zip(names, args, strict=True)):
@@ -126,6 +132,15 @@ class Snapshot(Leaves):
     def runs(self, code: types.CodeType) -> bool:
         """Whether a function of this code is entered."""
         return self._ran is None or code in self._ran
+
+    def shows(self, value: object) -> bool:
+        """Whether library code that ran may have read any attribute of the value."""
+        if type(value) is types.SimpleNamespace:
+            return True
+        files = library_files(value)
+        if files is None or self._ran is None:
+            return files is not None
+        return any(code.co_filename in files for code in self._ran)
 
     def refuse(self, reason: str) -> None:
         """This cannot be watched. Before the call it is not known whether that matters."""
@@ -155,7 +170,10 @@ class Snapshot(Leaves):
     def _scalar(self, value: Any, path: str, source: Source, take: Take) -> None:
         kind = type(value)
         bits = value.hex() if kind is float else value if kind in (int, str, bytes) else id(value)
-        self.check(path, source, take, Same(value), value, "value", kind, bits)
+        expect: Expect = Same(value)
+        if isinstance(source, Arg) and isinstance(take, Itself) and source.index in self._floats:
+            expect = FloatInput(self.add_input(value, path, source, take))
+        self.check(path, source, take, expect, value, "value", kind, bits)
 
     def _tensor(self, value: Tensor, path: str, source: Source, take: Take) -> None:
         self._bind(value, path, source, take, Input(len(self.inputs)))
@@ -194,7 +212,7 @@ class Snapshot(Leaves):
         else:
             for index, item in enumerate(value):
                 self.walk(item, f"{path}[{index}]", here, Item(index))
-        if type(value) not in (list, tuple, dict):
+        if not is_library_object(value):
             self._inside(value, path, here)
 
     def _dict(self, value: dict[Any, Any], path: str, here: Of) -> None:
@@ -241,7 +259,9 @@ class Snapshot(Leaves):
             self.refuse(f"{path} can read arrays unseen")
         elif isinstance(value, Variable) or (isinstance(value, type) and is_library_object(value)):
             return
-        elif is_library_object(value) and not shows_all(value):
+        elif type(value) is types.SimpleNamespace:
+            self._objects.add(value, path, here)
+        elif is_library_object(value) and library_files(value) is None:
             if not is_immutable(value):
                 kind = type(value).__name__
                 self.refuse(f"{path} is a {kind}, whose content cannot be watched")

@@ -15,9 +15,19 @@ import numpy as np
 import optree
 
 from .. import dispatch
-from ..backends.llvm.checks import ArrayInput, Attribute, Behind, Check, Input
+from ..backends.llvm.checks import (
+    Arg,
+    ArrayInput,
+    Attribute,
+    Behind,
+    Check,
+    FloatInput,
+    Input,
+    Itself,
+)
 from ..ir.graph import Value
 from ..tensor import Tensor
+from .floats import Floats
 from .leaves import Unreachable, changes
 from .parameters import Parameters
 from .purity import Watch, watching
@@ -26,6 +36,7 @@ from .recorder import Recorder
 from .trace import Program, Trace
 from .watched import watch as watch_array
 
+_BINDS = (Input, ArrayInput, FloatInput)
 _RETURNED = (type(None), bool, int, float, complex, str, bytes, enum.Enum, np.dtype)
 
 
@@ -54,18 +65,23 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
     except Unreachable as reason:
         refusal = Refusal(str(reason), defined_at(function))
         return Recording(parameters.call(function, flat), refusal)
-    recorder = Recorder(function.__name__)
+    floats = Floats(function.__code__, parameters.names, flat)
+    recorder = Recorder(function.__name__, floats)
     given = _declare(before, recorder, flat)
     with dispatch.pushed(recorder), watching(before.codes, recorder.refuse) as watch:
         returned = parameters.call(function, given)
     outcome = _judge(function, parameters, (flat, given), before, recorder, watch, returned)
     if isinstance(outcome, Trace):
         outcome.milliseconds["record"] = 1e3 * (time.perf_counter() - began)
-    originals = {id(new): old for old, new in zip(flat, given, strict=True)}
-    result = optree.tree_map(
-        lambda leaf: originals.get(id(leaf), leaf), returned, none_is_leaf=True
-    )
-    return Recording(result, outcome)
+    return Recording(_unwatched(returned, flat, given), outcome)
+
+
+def _unwatched(returned: Any, flat: Sequence[Any], given: Sequence[Any]) -> Any:
+    """The result with the user's own ndarrays in place of the watched ones."""
+    originals = {id(new): old for old, new in zip(flat, given, strict=True) if old is not new}
+    if not any(id(leaf) in originals for leaf in optree.tree_leaves(returned, none_is_leaf=True)):
+        return returned
+    return optree.tree_map(lambda leaf: originals.get(id(leaf), leaf), returned, none_is_leaf=True)
 
 
 def defined_at(function: types.FunctionType) -> str:
@@ -101,8 +117,11 @@ def _judge(
     where = defined_at(function)
     if recorder.refusal is not None:
         return Refusal(*recorder.refusal)
+    assert recorder.floats is not None
+    proven = recorder.floats.proven()
+    recorder.take_back_floats(arguments[0], proven)
     try:
-        after = Snapshot(function, arguments[0], parameters.names, watch.ran)
+        after = Snapshot(function, arguments[0], parameters.names, watch.ran, proven)
     except Unreachable as reason:
         return Refusal(str(reason), where)
     changed = changes(before, after)
@@ -126,19 +145,22 @@ def _bound(
         if isinstance(value, np.ndarray):
             assert argument is not None
             values.append(recorder.value_of_array(given[argument]))
+        elif isinstance(value, float):
+            assert argument is not None
+            values.append(recorder.value_of_float(argument))
         else:
             values.append(recorder.value_of(value))
     positions = {value: number for number, value in enumerate(recorder.builder.inputs)}
     bound = []
     for check in after.checks:
-        if isinstance(check.expect, (Input, ArrayInput)):
-            value = values[check.expect.position]
-            assert value is not None, "the walk before declared it"
-            check = replace(check, expect=type(check.expect)(positions[value]))
+        if isinstance(check.expect, _BINDS):
+            known = values[check.expect.position]
+            assert known is not None, "the walk before declared it"
+            check = replace(check, expect=type(check.expect)(positions[known]))
         bound.append(check)
     for variable, position in recorder.variables.items():
         bound.append(Check(Behind(weakref.ref(variable)), Attribute("_value"), Input(position)))
-    inputs = sorted(c.expect.position for c in bound if isinstance(c.expect, (Input, ArrayInput)))
+    inputs = sorted(c.expect.position for c in bound if isinstance(c.expect, _BINDS))
     return (bound, positions) if inputs == list(range(len(positions))) else None
 
 
@@ -146,9 +168,12 @@ def _trace(
     after: Snapshot, recorder: Recorder, returned: Any, given: Sequence[Any], where: str
 ) -> Trace | Refusal:
     containers: list[Any] = []
-    leaves, tree = optree.tree_flatten(
-        returned, is_leaf=lambda node: containers.append(node), none_is_leaf=True
-    )
+
+    def is_leaf(node: Any) -> bool:
+        containers.append(node)
+        return False
+
+    leaves, tree = optree.tree_flatten(returned, is_leaf=is_leaf, none_is_leaf=True)
     mutable = [c for c in containers if isinstance(c, (list, dict))]
     if any(map(after.reaches, mutable)) or len(set(map(id, mutable))) < len(mutable):
         return Refusal("it returns a list or dict that is also kept elsewhere", where)
@@ -169,6 +194,8 @@ def _trace(
             described.append(("result", numbers[id(leaf)]))
         elif isinstance(leaf, _RETURNED):
             described.append(("value", leaf))
+        elif isinstance(leaf, np.ndarray):
+            return Refusal("it returns an ndarray; return a Tensor", where)
         else:
             return Refusal(
                 f"it returns a {type(leaf).__name__}, which a replay cannot make anew", where
@@ -194,4 +221,18 @@ def _trace(
         assigned=tuple(weakref.ref(v) for v in recorder.assigned),
         same_as_input={number: positions[value] for number, value in same.items()},
         untaped=recorder.untaped,
+        by_value=_by_value(recorder.floats, after),
     )
+
+
+def _by_value(floats: Floats | None, after: Snapshot) -> tuple[str, ...]:
+    """'scale: it is used in a loop' for each float argument that is a constant of the plan."""
+    if floats is None:
+        return ()
+    names = dict(zip(after.checks, after.paths, strict=True))
+    found = {
+        check.source.index: path
+        for check, path in names.items()
+        if isinstance(check.source, Arg) and isinstance(check.take, Itself)
+    }
+    return tuple(f"{found[number]}: {why}" for number, why in floats.reasons.items())

@@ -1,8 +1,9 @@
-"""The recorder: a handler that turns what a call executes into a graph, while it executes eagerly."""
+"""The recorder: a handler that turns what a call executes into a graph, as it executes eagerly."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,23 @@ from ..dtypes import TensorType
 from ..ir.builder import Builder, constant
 from ..ir.graph import GUARD, Value
 from ..op import Op
+from ..ops.cast import astype_
 from ..ops.compare import not_equal
-from ..tensor import Tensor, user_origin, where, wrap
+from ..scalar import F64
+from ..tensor import Tensor, user_frame, user_origin, where, wrap
 from ..variable import Variable
+from .floats import Floats
 
 
 class Recorder(dispatch.Handler):
     """Collects ops, guards, reads and assignments of one call.
 
-    `refusal` is the first reason why the recording cannot stand for the call; the call itself goes on,
-    eagerly, as it would have.
+    `refusal` is the first reason why the recording cannot stand for the call; the call itself goes
+    on, eagerly, as it would have.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, floats: Floats | None = None) -> None:
+        self.floats = floats
         self.builder = Builder(name)
         self.refusal: tuple[str, str] | None = None
         self.untaped: str | None = None
@@ -33,6 +38,7 @@ class Recorder(dispatch.Handler):
         self.read_as: dict[Variable, Tensor] = {}
         self.assigned: dict[Variable, Tensor] = {}
         self._values: dict[int, Value] = {}
+        self._numbers: dict[int, Value] = {}  # float arguments that ops were given -> input
         self._declared: dict[int, tuple[Tensor, str]] = {}
         self._inputs: set[int] = set()
         self._arrays: dict[int, Value | None] = {}
@@ -61,6 +67,32 @@ class Recorder(dispatch.Handler):
         """Declare an ndarray whose bytes are guarded: where an op reads it, it is a constant."""
         self._arrays[id(array)] = None
         self._kept.append(array)
+
+    def value_of_float(self, argument: int) -> Value:
+        """The input that stands for a float argument."""
+        return self._numbers[argument]
+
+    def take_back_floats(self, arguments: Sequence[Any], proven: set[int]) -> None:
+        """Make constants of the float arguments that turned out to be more than operands."""
+        back = {v: n for n, v in self._numbers.items() if n not in proven}
+        if not back:
+            return
+        constants: dict[Value, Value] = {
+            value: constant(np.array(arguments[number])) for value, number in back.items()
+        }
+        kept = [i for i, value in enumerate(self.builder.inputs) if value not in back]
+        self.builder.inputs = [self.builder.inputs[i] for i in kept]
+        self.builder.input_names = [self.builder.input_names[i] for i in kept]
+        self.builder.nodes = [
+            dataclasses.replace(n, inputs=tuple(constants.get(v, v) for v in n.inputs))
+            for n in self.builder.nodes
+        ]
+        self._values = {key: constants.get(v, v) for key, v in self._values.items()}
+        positions = {value: number for number, value in enumerate(self.builder.inputs)}
+        self.variables = {
+            variable: positions[self._values[id(tensor)]]
+            for variable, tensor in self.read_as.items()
+        }
 
     def is_input(self, tensor: Tensor) -> bool:
         """Whether this very object was declared as an input."""
@@ -98,7 +130,8 @@ class Recorder(dispatch.Handler):
         if None in values:
             lost = inputs[values.index(None)]
             self.refuse(
-                f"{op.name} reads a Tensor made at {where(lost._origin)}, outside of this call's reach"
+                f"{op.name} reads a Tensor made at {where(lost._origin)}, "
+                "outside of this call's reach"
             )
             return outputs
         known = [v for v in values if v is not None]
@@ -148,7 +181,27 @@ class Recorder(dispatch.Handler):
             value = None
             if isinstance(source, (list, tuple)):
                 self._check_nested(source)
+            elif type(source) is float and self.floats is not None:
+                value = self._float(tensor, source)
         self._bind(tensor, constant(np.array(tensor._data)) if value is None else value)
+
+    def _float(self, tensor: Tensor, source: float) -> Value | None:
+        """The run-time value of a float argument, cast as eager execution has cast it."""
+        frame = user_frame()
+        assert self.floats is not None
+        number = None if frame is None else self.floats.met(frame.f_code, frame.f_lasti, source)
+        if number is None or tensor.dtype.kind != "f":
+            return None
+        if number not in self._numbers:
+            self._numbers[number] = self.builder.input(TensorType(F64, ()), f"float{number}")
+        value = self._numbers[number]
+        if tensor.dtype == F64:
+            return value
+        types = (tensor.type,)
+        (value,) = self.builder.add(
+            astype_, (value,), {"dtype": tensor.dtype}, types, where(user_origin())
+        )
+        return value
 
     def _check_nested(self, source: Iterable[object]) -> None:
         for item in source:

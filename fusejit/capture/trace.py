@@ -133,6 +133,7 @@ class Trace:
     assigned: tuple[weakref.ref[Variable], ...]
     same_as_input: Mapping[int, int]  # results that are an input object itself -> its position
     untaped: str | None
+    by_value: tuple[str, ...] = ()  # float arguments that are constants of the plan, and why
     milliseconds: dict[str, float] = field(default_factory=dict)
     num_compiles: int = 0
     calls: int = 0

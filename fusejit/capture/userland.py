@@ -47,29 +47,75 @@ _IMPURE_BUILTINS = frozenset(
         "id",
         "globals",
         "locals",
-        "vars",
-        "dir",
         "help",
     ]
 )
 # They change arrays, or read an argument without telling it (see `watched`), or what they return
 # depends on more than their arguments.
 _IMPURE_NUMPY = frozenset(
-    ["empty", "empty_like", "fromfile", "from_dlpack", "frombuffer", "asarray", "array", "ascontiguousarray",
-     "asfortranarray", "asanyarray", "fromiter", "copyto", "putmask", "place", "put"]
+    [
+        "empty",
+        "empty_like",
+        "fromfile",
+        "from_dlpack",
+        "frombuffer",
+        "asarray",
+        "array",
+        "ascontiguousarray",
+        "asfortranarray",
+        "asanyarray",
+        "fromiter",
+        "copyto",
+        "putmask",
+        "place",
+        "put",
+    ]
 )
 _PURE_TYPES = (
-    bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, range, slice, type(None), type, object,
-    property, super, types.MappingProxyType, types.SimpleNamespace, types.GenericAlias,
-)  # fmt: skip
+    bool,
+    int,
+    float,
+    complex,
+    str,
+    bytes,
+    list,
+    tuple,
+    dict,
+    set,
+    frozenset,
+    range,
+    slice,
+    type(None),
+    type,
+    object,
+    property,
+    super,
+    types.MappingProxyType,
+    types.SimpleNamespace,
+    types.GenericAlias,
+)
 
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # bits of type.__flags__
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
 _CONSTANTS = (
-    types.BuiltinFunctionType, types.WrapperDescriptorType, types.MethodWrapperType, types.MethodDescriptorType,
-    types.ClassMethodDescriptorType, types.GetSetDescriptorType, types.MemberDescriptorType, types.CodeType,
-    type(collections.namedtuple("_", "x").x), types.GenericAlias, types.UnionType, type, range, slice, staticmethod, classmethod, property,
-)  # fmt: skip
+    types.BuiltinFunctionType,
+    types.WrapperDescriptorType,
+    types.MethodWrapperType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.GetSetDescriptorType,
+    types.MemberDescriptorType,
+    types.CodeType,
+    type(vars(collections.namedtuple("_", "x"))["x"]),
+    types.GenericAlias,
+    types.UnionType,
+    type,
+    range,
+    slice,
+    staticmethod,
+    classmethod,
+    property,
+)
 _NUMPY_CONSTANTS = (np.ufunc, np.dtype, np.generic, type(np.sum))
 _IMMUTABLE_MODULES = frozenset(
     {"datetime", "decimal", "_decimal", "re", "operator", "_operator", "zoneinfo", "typing"}
@@ -119,8 +165,8 @@ def is_opaque_function(function: types.FunctionType) -> bool:
 
 
 def is_library_object(value: Any) -> bool:
-    """Classes of fusejit's core, of libraries and of C, and their instances: identity stands for what
-    they do, though instances may hold state."""
+    """Classes of fusejit's core, of libraries and of C, and their instances: identity stands for
+    what they do, though instances may hold state."""
     kind = value if isinstance(value, type) else type(value)
     if not is_written_in_python(kind):
         return True
@@ -144,7 +190,7 @@ def is_library_module(module: types.ModuleType) -> bool:
 
 @lru_cache(maxsize=8192)  # classes of one program
 def is_written_in_python(kind: type) -> bool:
-    """A class statement leaves a `__dict__`, `__slots__` or `__weakref__`, or a base that has one."""
+    """A class statement leaves `__dict__`, `__slots__` or `__weakref__`, or a base has one."""
     if not kind.__flags__ & _HEAP_TYPE or kind.__flags__ & _IMMUTABLE_TYPE:
         return False
     marks = ("__dict__", "__slots__", "__weakref__")
@@ -152,14 +198,15 @@ def is_written_in_python(kind: type) -> bool:
     return any(mark in vars(c) for c in heap for mark in marks)
 
 
-def shows_all(value: Any) -> bool:
-    """Whether methods of libraries may read attributes of the value that no user code names."""
-    if type(value) is types.SimpleNamespace:
-        return True
-    return any(
-        is_written_in_python(c) and is_library_object(c) and c.__module__.split(".")[0] != "fusejit"
-        for c in type(value).__mro__
-    )
+def library_files(value: Any) -> list[str] | None:
+    """The files of library classes written in Python that the value is an instance of: when code of
+    one has run, it may have read attributes that no user code names. None for other values."""
+    kinds = [c for c in type(value).__mro__ if is_written_in_python(c) and is_library_object(c)]
+    kinds = [c for c in kinds if c.__module__.split(".")[0] != "fusejit"]
+    if not kinds:
+        return None
+    found = [getattr(sys.modules.get(c.__module__), "__file__", None) or "" for c in kinds]
+    return found + [f"<frozen {c.__module__}>" for c in kinds]
 
 
 def is_immutable(value: Any) -> bool:

@@ -1,8 +1,9 @@
 """A watched ndarray: what the body gets for an ndarray argument while it is recorded.
 
 fusejit's ops read its memory, as they do for any ndarray, and the plan then takes the argument by
-reference. If Python or NumPy looks at the content itself, the recording could not know, so every way
-to look reports it, and the call counts as eager. Type, shape and dtype are guarded: they are free.
+reference. If Python or NumPy looks at the content itself, the recording could not know, so every
+way to look reports it, and the call counts as eager. Type, shape and dtype are guarded: they are
+free.
 """
 
 from __future__ import annotations

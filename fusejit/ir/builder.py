@@ -66,7 +66,7 @@ def constant(array: Array) -> Constant:
 Rule = Callable[
     [Node, tuple[Value, ...], Builder, Mapping[Value, Node]], "tuple[Value, ...] | None"
 ]
-"""(node, its new inputs, builder, new producers) -> replacement values, or None to keep the node."""
+"""(node, its new inputs, builder, new producers) -> replacement values, or None to keep it."""
 
 
 def rewrite(graph: Graph, rule: Rule, stage: str) -> Graph:

@@ -1,14 +1,16 @@
 """The intermediate representation: a pure, typed, straight-line graph in SSA form.
 
-    graph  := func @name(%input: type, ...) -> types { node* return values [assign @variable, value]* }
+    graph  := func @name(%input: type, ...) -> types {
+                  node* return values [assign @variable, value]* }
     node   := %output: type, ... = op operands {params}          // file:line of the user
             | %output: type, ... = fused<kind> operands { node* } one kernel, its body shown
-    operand := %value | literal                                   a constant is printed where it is used
+    operand := %value | literal                                   a constant, where it is used
     type   := f32[64,10]                                          dtype and extents
 
-Nothing here is ever changed: a pass builds another graph. Values are compared by identity. A read of
-a Variable is an input and its last assignment an `effect`, committed when the whole graph has run; so
-order needs no edges. A guard is a node without outputs: it stops the run if its operand differs.
+Nothing here is ever changed: a pass builds another graph. Values are compared by identity. A read
+of a Variable is an input and its last assignment an `effect`, committed when the whole graph has
+run; so order needs no edges. A guard is a node without outputs: it stops the run if its operand
+differs.
 """
 
 from __future__ import annotations

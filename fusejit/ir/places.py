@@ -1,9 +1,9 @@
-"""From ops to loops: which element of which array each iteration reads, and the scalar code between.
+"""From ops to loops: which element of which array each iteration reads, and the code between.
 
-A *place* is one affine expression of the loop's indices for each axis of a value. Views turn the place
-of their result into the place of their operand, so they cost nothing inside a kernel; an elementwise
-op asks for its operands at its own place. `Expansion` follows this down to *leaves* (arrays in memory,
-and iotas) and joins the scalar programs on the way into one.
+A *place* is one affine expression of the loop's indices for each axis of a value. Views turn the
+place of their result into the place of their operand, so they cost nothing inside a kernel; an
+elementwise op asks for its operands at its own place. `Expansion` follows this down to *leaves*
+(arrays in memory, and iotas) and joins the scalar programs on the way into one.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def through(node: Node, place: Place, operand_is_leaf: bool, rank: int) -> Place
 
 
 def _unreshape(place: Place, result: Shape, operand: Shape, rank: int) -> Place:
-    """Split both shapes into groups of axes with equal products; each group must split, not merge."""
+    """Cut both shapes into groups of axes with equal products; each group must split, not merge."""
     found: list[Affine] = []
     i = 0
     for extent in operand:

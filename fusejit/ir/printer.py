@@ -1,4 +1,4 @@
-"""Graphs as text: deterministic, dense numbers, the user's lines at the right. The golden format."""
+"""Graphs as text: deterministic, dense numbers, the user's lines at the right."""
 
 from __future__ import annotations
 

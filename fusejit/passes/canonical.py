@@ -1,15 +1,15 @@
 """Canonical forms of reductions and matrix products: what shape and strides a kernel gets to see.
 
-The order in which a reduction combines must depend on shape and axes alone, so axes are merged here by
-looking at them only: neighbouring axes of one kind (kept, reduced) become one. An operand that cannot be
-walked with one stride along a merged axis is copied first; that is the price of equal bits.
+The order in which a reduction combines must depend on shape and axes alone, so axes are merged here
+by looking at them only: neighbouring axes of one kind (kept, reduced) become one. An operand that
+cannot be walked with one stride along a merged axis is copied first: the price of equal bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 
 from ..ir.affine import Affine, identity, linear
 from ..ir.graph import Node, Value
@@ -21,7 +21,7 @@ Strides = tuple[int, ...]
 def merge_axes(coefficients: Sequence[int], extents: Sequence[int]) -> int:
     """The one stride that walks several axes as if they were one; NotAffine if there is none."""
     kept = [(c, n) for c, n in zip(coefficients, extents, strict=True) if n != 1]
-    for (outer, _), (inner, n) in zip(kept, kept[1:], strict=False):
+    for (outer, _), (inner, n) in pairwise(kept):
         if outer != inner * n:
             raise NotAffine(
                 "its operand repeats along part of the reduced axes, or is read out of order"
@@ -31,7 +31,7 @@ def merge_axes(coefficients: Sequence[int], extents: Sequence[int]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """A reduction over `shape` as [kept, reduced, columns]: which axes make each, and its extent."""
+    """A reduction over `shape` as [kept, reduced, columns]: the axes that make each."""
 
     shape: tuple[int, ...]
     axes: tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]
@@ -46,7 +46,7 @@ class Layout:
         return bool(self.axes[2])
 
     def collapse(self, addresses: Sequence[Affine]) -> list[tuple[int, Strides]]:
-        """(offset, strides along [kept, reduced, columns]) of each address; NotAffine if impossible."""
+        """(offset, strides along [kept, reduced, columns]) of each address, or NotAffine."""
         return [
             (
                 address.constant,

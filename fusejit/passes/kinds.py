@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..dtypes import COMPILED
-from ..ir.graph import Node
+from ..ir.graph import Constant, Node
 from ..op import Contraction, Elementwise, Reduction, Source, View
 from ..scalar import F32, F64
 
@@ -42,6 +42,23 @@ def instructions(node: Node) -> int:
         return 1
     program = node.op.program(_dtypes(node), node.params)
     return 1 if program is None else len(program.instrs)
+
+
+def is_cheap(node: Node) -> bool:
+    """Whether one element takes one array read and one instruction: a cast, x + 1, -x.
+
+    Then to compute it again, wherever it is read, costs less than a loop and an array of its own.
+    """
+    if not isinstance(node.op, Elementwise):
+        return False
+    program = node.op.program(_dtypes(node), node.params)
+    if program is None or sum(not isinstance(v, Constant) for v in node.inputs) > 1:
+        return False
+    done = [i.prim for i in program.instrs if i.prim not in ("arg", "const")]
+    return len(done) <= 1 and _SLOW.isdisjoint(done)
+
+
+_SLOW = frozenset({"div", "rem", "sqrt"})
 
 
 def _dtypes(node: Node) -> tuple[Any, ...]:

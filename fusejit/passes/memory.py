@@ -1,17 +1,18 @@
 """Which values get memory, and which are computed where they are read. The first half of fusion.
 
-A *root* is a node that has a loop of its own: a reduction, a view or an op whose result is stored, or
-a pointwise op in a group. Going backwards, every root tells what it reads: at its own place, or as a
-*reading*, that is, at another place of its loop (through views, broadcasting, or a reduction). Views and
-inlined ops pass their readings on to their operands. A pointwise value is
+A *root* is a node that has a loop: a reduction, a view whose result is stored, or a pointwise op in
+a group. Going backwards, every root tells what it reads: an array at its own place, or a *reading*,
+that is, a value at some other place of its loop (through views, by broadcasting, in a reduction).
+Views and inlined ops pass their readings on to their operands. A pointwise value is
 
     grouped    if an op of its own shape reads it at its own place: then one loop computes both
-    inlined    if all of its readings together compute no more elements than it has, and the kernels
-               that read it stay within the limits: then it never gets memory
+    inlined    if all of its readings together compute no more elements than it has, or it is cheap
+               to compute again, and the kernels that read it stay within the limits: then it
+               never gets memory
     grouped    otherwise, for want of a better place; it is stored, and the readings load it
 
-When all this is settled, the operand of a reduction or of a matrix product may lie so that no stride
-walks it; it is then computed into memory first, by a copy of the node that makes it.
+When all this is settled, the operand of a reduction or of a matrix product may lie so that no
+stride walks it; it is then computed into memory first, by a copy of the node that makes it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,15 @@ from ..ir.affine import identity
 from ..ir.graph import Constant, Graph, Node, Value
 from ..ir.places import Expansion, NotAffine, Place, align, through
 from .canonical import blas_strides, reduction_layout
-from .kinds import instructions, is_blas, is_compiled_reduction, is_pointwise, is_source, is_view
+from .kinds import (
+    instructions,
+    is_blas,
+    is_cheap,
+    is_compiled_reduction,
+    is_pointwise,
+    is_source,
+    is_view,
+)
 
 MAX_INSTRUCTIONS = 1500
 """Scalar instructions in a kernel: past this, code generation takes over 100 ms and saves nothing,
@@ -33,6 +42,8 @@ MAX_OPERANDS = 24
 """Arrays that a kernel touches: beyond the general registers each costs a spilled pointer, and
 beyond the hardware's prefetch streams bandwidth drops."""
 
+MAX_REPEATS = 4
+"""Places of one kernel or of several that may each compute a cheap value again."""
 
 Readings: TypeAlias = dict[tuple[Node, Place], int]
 """(root, place in its loop) -> how many times the loop runs. Equal readings are computed once."""
@@ -97,7 +108,8 @@ class Memory:
         (output,) = node.outputs
         if not readings or output in self.stored or output in self._grouped:
             return False
-        return sum(readings.values()) <= output.type.size and all(
+        cheap = len(readings) <= MAX_REPEATS and is_cheap(node)
+        return (cheap or sum(readings.values()) <= output.type.size) and all(
             self.weight[root] + instructions(node) <= MAX_INSTRUCTIONS
             and len(self._arrays[root] | _arrays(node)) <= MAX_OPERANDS
             for root in {root for root, _ in readings}

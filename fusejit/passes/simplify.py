@@ -63,10 +63,13 @@ def multiply_by_one(
 
 
 def _is_all(value: Value, number: int, producers: Producers) -> bool:
-    """Whether every element is `number`: a constant, perhaps seen through views."""
+    """Whether every element is `number`, not -0.0: a constant, perhaps seen through views."""
     while value in producers and isinstance(producers[value].op, View):
         (value,) = producers[value].inputs
-    return isinstance(value, Constant) and bool((value.array == number).all())
+    if not isinstance(value, Constant):
+        return False
+    array = value.array
+    return bool((array == number).all()) and not np.signbit([array.real, array.imag]).any()
 
 
 def merge_reshapes(
@@ -89,8 +92,8 @@ def merge_placements(
 ) -> Found:
     """place(a) + place(b) = place(a + 0, b + 0) where the regions do not meet.
 
-    The gradients of slices of one value sum to one assembly without zero fill. Adding zero keeps what
-    the sum does to -0.0; it costs nothing inside the kernel that computes the operand.
+    The gradients of slices of one value sum to one assembly without zero fill. Adding zero keeps
+    what the sum does to -0.0; it costs nothing inside the kernel that computes the operand.
     """
     if node.op is not add:
         return None
@@ -144,7 +147,7 @@ def _disjoint(left: Sequence[Any], right: Sequence[Any]) -> bool:
 def gather_axes(
     node: Node, inputs: tuple[Value, ...], builder: Builder, producers: Producers
 ) -> Found:
-    """sum(x, axes apart) = reshape(sum(permute(x), last axes)): kernels reduce neighbouring axes."""
+    """sum(x, axes apart) = reshape(sum(permute(x), last axes)): kernels reduce adjacent axes."""
     if not isinstance(node.op, Reduction):
         return None
     (x,) = inputs

@@ -60,12 +60,18 @@ def by_early_exit(x: Any) -> Any:
     return x
 
 
-PAIRS = [(scalar(a), scalar(b)) for a, b in [(1, 2), (2, 1), (-1, 3), (3, -1), (-2, -2), (0, 0), (2, -4)]]  # fmt: skip
+PAIRS = [
+    (scalar(a), scalar(b)) for a, b in [(1, 2), (2, 1), (-1, 3), (3, -1), (-2, -2), (0, 0), (2, -4)]
+]
 
 
 @pytest.mark.parametrize("f", [by_bool, by_early_exit], ids=lambda f: f.__name__)
 def test_python_branches_on_one_tensor(f: Any) -> None:
-    follows(f, [(scalar(v),) for v in (1.0, -1.0, 3.0, 0.5, 20.0, 0.0, -0.0)], f.num_traces or {"by_bool": 2, "by_early_exit": 5}[f.__name__])  # fmt: skip
+    follows(
+        f,
+        [(scalar(v),) for v in (1.0, -1.0, 3.0, 0.5, 20.0, 0.0, -0.0)],
+        f.num_traces or {"by_bool": 2, "by_early_exit": 5}[f.__name__],
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,7 +92,9 @@ def test_sorted() -> None:
     follows(by_sorted, [tuple(map(scalar, order)) for order in orders], 4)
 
 
-@pytest.mark.parametrize("convert", [int, float, bool, complex, fj.Tensor.item, fj.Tensor.__index__])
+@pytest.mark.parametrize(
+    "convert", [int, float, bool, complex, fj.Tensor.item, fj.Tensor.__index__]
+)
 def test_a_number_taken_from_a_tensor_is_no_constant(convert: Any) -> None:
     @fj.function
     def f(x: Any, n: Any) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 import fusejit as fj
-from tests.capture.helpers import ARRAY, X, follows, one_eager_warning, same
+from tests.capture.helpers import ARRAY, X, follows, same
 
 Y = fj.constant([0.5, -1.0, 4.0])
 Point = namedtuple("Point", ["x", "y"])
@@ -54,7 +54,7 @@ class Mode(enum.Enum):
         (lambda p: p.left - p.right, [(Pair(X, Y),), (Pair(Y, X),)], 2),
         (lambda x, y: x if y is None else x + y, [(X, None), (X, Y), (Y, None)], 2),
         (lambda x, n: x * n, [(X, 2), (X, 2.0), (X, True), (X, 1), (X, 3)], 5),
-        (lambda x, n: x * n, [(X, 0.0), (X, -0.0), (X, float("nan"))], None),
+        (lambda x, n: x * n, [(X, 0.0), (X, -0.0), (X, float("nan"))], 1),
         (lambda x, axis: fj.sum(x, axis=axis), [(X, 0), (X, None), (X, (0,))], 3),
         (lambda x, mode: mode.apply(x), [(X, Mode.SCALE), (X, Mode.SHIFT)], 2),
         (lambda x, f: f(x), [(X, fj.exp), (X, fj.tanh), (X, abs)], 3),
@@ -63,9 +63,13 @@ class Mode(enum.Enum):
         (lambda x, s: x[s], [(X, slice(0, 2)), (X, slice(1, 3))], None),
         (lambda x: fj.exp(x), [(ARRAY,), (ARRAY * 2,), (ARRAY.astype("float64"),), (X,)], 3),
         (lambda x: fj.sum(x), [(fj.ones((2, 3)),), (fj.ones((3, 2)),), (fj.ones(6),)], 3),
-        (lambda x: x.T * 2.0, [(fj.arange(6.0).reshape(2, 3).T,), (fj.arange(6.0).reshape(3, 2),)], 1),
+        (
+            lambda x: x.T * 2.0,
+            [(fj.arange(6.0).reshape(2, 3).T,), (fj.arange(6.0).reshape(3, 2),)],
+            1,
+        ),
     ],
-)  # fmt: skip
+)
 def test_arguments(body: Any, args: list[Any], traces: int | None) -> None:
     f = fj.function(body)
     follows(f, args, len(args) if traces is None else traces)
@@ -228,7 +232,9 @@ def test_recursion_of_a_decorated_function() -> None:
 
 def test_functions_without_source() -> None:
     space: dict[str, Any] = {"fj": fj}
-    exec("@fj.function\ndef f(x): return fj.exp(x) * 2.0\ng = fj.function(lambda x: x + 1.0)", space)
+    exec(
+        "@fj.function\ndef f(x): return fj.exp(x) * 2.0\ng = fj.function(lambda x: x + 1.0)", space
+    )
     follows(space["f"], [(X,), (Y,)], 1)
     follows(space["g"], [(X,), (Y,)], 1)
 
@@ -291,7 +297,9 @@ def test_other_processes(method: str) -> None:
         assert pool.submit(at_top, X).result(timeout=60).numpy().tolist() == at_top(X).tolist()
 
 
-@pytest.mark.parametrize("kind", ["async", "generator", "async generator", "class", "int", "static"])
+@pytest.mark.parametrize(
+    "kind", ["async", "generator", "async generator", "class", "int", "static"]
+)
 def test_what_cannot_be_decorated(kind: str) -> None:
     async def coroutine(x: Any) -> Any:
         return x
@@ -317,160 +325,6 @@ def test_what_cannot_be_decorated(kind: str) -> None:
 def test_decorating_twice_is_decorating_once() -> None:
     assert fj.function(at_top) is at_top
     assert same(fj.function()(lambda x: x * 2.0)(X), X * 2.0)
-
-
-# ---- results
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        lambda x: None,
-        lambda x: 3,
-        lambda x: (x, None, 2.5, "text", True),
-        lambda x: [x * 2.0, [x + 1.0, (x,)]],
-        lambda x: {"b": x * 2.0, "a": x + 1.0},
-        lambda x: Point(x * 2.0, x),
-        lambda x: (),
-        lambda x: [],
-        lambda x: (x * 2.0,),
-        lambda x: {"nested": [Point(x, {"k": x * 3.0})]},
-        lambda x: fj.constant(2.0),
-        lambda x: (fj.zeros(3), x),
-        lambda x: x.shape,
-        lambda x: x.dtype,
-        lambda x: Mode.SHIFT,
-        lambda x: float(len(x)),
-        lambda x: x[1:],
-        lambda x: x.reshape(3, 1).T,
-        lambda x: fj.broadcast_to(x, (2, 3)),
-    ],
-)
-def test_results(body: Any) -> None:
-    follows(fj.function(body), [(X,), (Y,)], 1)
-
-
-def test_a_dict_result_keeps_its_order() -> None:
-    f = fj.function(lambda x: {"b": x, "a": x * 2.0, "c": 1})
-    assert [list(f(X)) for _ in range(3)] == [["b", "a", "c"]] * 3
-
-
-def test_an_argument_returned_as_it_is() -> None:
-    f = fj.function(lambda x: x)
-    g = fj.function(lambda x, y: (y, x * 2.0, x))
-    for _ in range(3):
-        assert f(X) is X and f(Y) is Y
-        y, _, x = g(X, Y)
-        assert x is X and y is Y
-
-
-def test_strided_tensors_replay_wherever_they_are() -> None:
-    holder = Model(None)
-    f = fj.function(lambda xs, y: (xs[0] * holder.w, y))
-    for n in range(4):
-        columns = fj.arange(6.0).reshape(2, 3).T + 0.0
-        strided = fj.arange(6.0).reshape(2, 3).T
-        holder.w = (columns * float(n)).T.T
-        result, returned = f([strided], strided)
-        assert returned is strided and same(result, strided * holder.w)
-    assert f.num_traces == 1
-
-
-def test_the_same_tensor_twice_in_a_result() -> None:
-    def body(x: Any) -> Any:
-        y = x * 2.0
-        return y, y, x * 2.0
-
-    f = fj.function(body)
-    for _ in range(3):
-        a, b, c = f(X)
-        assert a is b and same(a, c)
-
-
-def test_an_ndarray_argument_returned_as_it_is() -> None:
-    f = fj.function(lambda x: x)
-    with one_eager_warning():
-        assert all(f(ARRAY) is ARRAY for _ in range(3))
-
-
-def test_lists_of_ndarrays() -> None:
-    f = fj.function(lambda a, b: fj.sum(fj.asarray([a, b])))
-    g = fj.function(lambda pair: fj.sum(fj.asarray(pair)))
-    with one_eager_warning():
-        for _ in range(2):
-            for a in (ARRAY, ARRAY + 1.0):
-                assert same(f(a, ARRAY), f.eager(a, ARRAY))
-                assert same(g([a, ARRAY]), g.eager([a, ARRAY]))
-
-
-def test_a_list_that_is_kept_is_returned_as_itself() -> None:
-    kept = [X, Y]
-
-    @fj.function
-    def f(x: Any) -> Any:
-        return kept, x * 2.0
-
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fj.EagerWarning)
-        for _ in range(3):
-            assert f(X)[0] is kept
-
-
-def test_a_dataclass_as_a_result() -> None:
-    f = fj.function(lambda x: Pair(x * 2.0, [x]))
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fj.EagerWarning)
-        for x in (X, Y, X):
-            result = f(x)
-            assert type(result) is Pair and same(result.left, x * 2.0) and result.right[0] is x
-
-
-def test_results_are_fresh() -> None:
-    f = fj.function(lambda x: (x * 2.0, x[1:], fj.zeros(3) + 1.0))
-    first = f(X)
-    before = [t.numpy().copy() for t in first]
-    for _ in range(5):
-        f(Y)
-    assert all((t.numpy() == b).all() for t, b in zip(first, before, strict=True))
-    assert not first[0].numpy().flags.writeable
-
-
-@pytest.mark.parametrize(
-    "body",
-    [lambda a: fj.asarray(a), lambda a: fj.asarray(a)[1:], lambda a: fj.reshape(a, (3, 1)), lambda a: fj.asarray(a).T],
-)  # fmt: skip
-def test_results_do_not_share_memory_with_an_ndarray(body: Any) -> None:
-    f = fj.function(body)
-    for _ in range(3):
-        array = ARRAY.copy()
-        result = f(array)
-        before = result.numpy().copy()
-        array[:] = 7.0
-        assert (result.numpy() == before).all()
-
-
-def test_results_do_not_share_memory_with_a_variable() -> None:
-    v = fj.Variable([1.0, 2.0, 3.0])
-    f = fj.function(lambda: (v.read(), v[1:], v * 1.0))
-    for n in range(3):
-        results = f()
-        before = [t.numpy().copy() for t in results]
-        v.assign_add(fj.ones(3) * float(n + 1))
-        assert all((t.numpy() == b).all() for t, b in zip(results, before, strict=True))
-
-
-def test_read_only_and_strided_ndarrays() -> None:
-    f = fj.function(lambda a: fj.exp(a) + 1.0)
-    big = np.arange(12.0).reshape(3, 4)
-    frozen = big.copy()
-    frozen.flags.writeable = False
-    for array in (big, big.T, big[:, ::2], frozen, big[::-1], np.asfortranarray(big)):
-        for _ in range(2):
-            assert same(f(array), f.eager(array))
 
 
 def test_environment_switch() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import copy
 import itertools
 import os
 import random
@@ -16,7 +14,7 @@ import numpy as np
 import pytest
 
 import fusejit as fj
-from tests.capture.helpers import ARRAY, X, one_eager_warning, same
+from tests.capture.helpers import X, one_eager_warning, same
 
 LOG: list[Any] = []
 
@@ -145,7 +143,7 @@ EFFECTS: dict[str, tuple[Any, str]] = {
     "a generator object": (lambda x: x * float(RNG.normal()), "Generator"),
     "os.urandom": (lambda x: x * float(os.urandom(1)[0]), "urandom"),
     "os.getenv": (lambda x: x * float(len(str(os.stat(".")))), "stat"),
-    "open": (lambda x: x * float(len(open(__file__).read())), "open"),
+    "open": (lambda x: x * float(open(os.devnull).closed), "open"),  # noqa: SIM115
     "input iterator": (lambda x: x * float(next(COUNT)), "COUNT"),
     "id": (lambda x: x * float(id(x) % 7), "id"),
     "globals": (lambda x: x * float(len(globals())), "globals"),
@@ -202,62 +200,6 @@ def test_a_whole_array_reaches_python(name: str) -> None:
     expect_eager(f, X, reason="array reaches Python|numpy.*array")
     for x in (X, X + 1.0, fj.ones(3)):
         assert same(f(x), f.eager(x))
-
-
-NDARRAY: dict[str, Any] = {
-    "item": lambda a: a * float(a[0]) * fj.ones(3),
-    "sum": lambda a: fj.ones(3) * float(a.sum()),
-    "np.sum": lambda a: fj.ones(3) * float(np.sum(a)),
-    "ufunc": lambda a: fj.exp(np.exp(a)),
-    "compare": lambda a: fj.ones(3) if (a > 0).all() else fj.zeros(3),
-    "iterate": lambda a: fj.ones(3) * float(sum(v for v in a)),
-    "float": lambda a: fj.ones(3) * float(a[:1].item()),
-    "tolist": lambda a: fj.ones(3) * a.tolist()[0],
-    "memoryview": lambda a: fj.ones(3) * float(memoryview(a)[0]),
-    "max": lambda a: fj.ones(3) * float(max(a)),
-    "copy": lambda a: fj.exp(a.copy()),
-    "array": lambda a: fj.exp(np.array(a)),
-    "tobytes": lambda a: fj.ones(3) * float(len(a.tobytes()) + a.tobytes()[0]),
-    "ascontiguousarray": lambda a: fj.exp(np.ascontiguousarray(a)),
-    "asarray": lambda a: fj.ones(3) * float(np.asarray(a)[0]),
-    "deepcopy": lambda a: fj.exp(copy.deepcopy(a)),
-    "contains": lambda a: fj.ones(3) if 2.0 in a else fj.zeros(3),
-    "dot": lambda a: fj.ones(3) * float(np.dot(a, a)),
-    "einsum": lambda a: fj.ones(3) * float(np.einsum("i->", a)),
-    "flat": lambda a: fj.ones(3) * float(a.flat[0]),
-    "T": lambda a: fj.exp(a.T),
-}
-
-
-@pytest.mark.parametrize("name", NDARRAY)
-def test_an_ndarray_argument_that_python_reads_is_never_stale(name: str) -> None:
-    f = fj.function(NDARRAY[name])
-    with contextlib.ExitStack() as stack:
-        import warnings
-
-        stack.enter_context(warnings.catch_warnings())
-        warnings.simplefilter("ignore", fj.EagerWarning)
-        for array in (ARRAY, ARRAY + 1, ARRAY * 2, -ARRAY):
-            for _ in range(2):
-                assert same(f(array), f.eager(array)), name
-
-
-def test_an_ndarray_argument_of_ops_replays() -> None:
-    @fj.function
-    def f(a: Any) -> Any:
-        return fj.exp(a) * float(a.shape[0])
-
-    for array in (ARRAY, ARRAY + 1.0, ARRAY * 2.0):
-        assert same(f(array), f.eager(array))
-    assert f.num_traces == 1
-
-
-def test_an_ndarray_made_inside() -> None:
-    @fj.function
-    def f(x: Any) -> Any:
-        return x + np.arange(3, dtype="float32")
-
-    expect_eager(f, X, reason="ndarray that is made during the call|numpy.arange")
 
 
 def test_generator_functions_and_expressions_inside() -> None:
@@ -357,19 +299,6 @@ def test_changing_a_dict_argument() -> None:
     assert "state['h']" in texts[0]
 
 
-def test_writing_into_an_ndarray_argument() -> None:
-    @fj.function
-    def f(a: Any) -> Any:
-        a[0] = a[0] + 1.0
-        return fj.exp(a)
-
-    array = np.zeros(3, np.float32)
-    with one_eager_warning():
-        for n in range(1, 5):
-            assert same(f(array), fj.exp(array))
-            assert array[0] == n
-
-
 def test_a_users_profiler_keeps_its_events_and_its_place() -> None:
     import sys
 
@@ -399,6 +328,25 @@ def test_a_users_profiler_keeps_its_events_and_its_place() -> None:
     with pytest.raises(KeyError):
         fails(X)
     assert sys.getprofile() is None
+
+
+def test_cprofile_goes_on() -> None:
+    import cProfile
+    import pstats
+
+    def marker() -> None:
+        pass
+
+    f = fj.function(lambda x: x * 2.0)
+    profiler = cProfile.Profile()
+    profiler.enable()
+    for _ in range(3):
+        assert same(f(X), X * 2.0)
+    marker()
+    profiler.disable()
+    assert f.num_traces == 1
+    names = [name for _, _, name in pstats.Stats(profiler).stats]  # type: ignore[attr-defined]
+    assert "marker" in names
 
 
 def test_no_warning_for_pure_python(recwarn: pytest.WarningsRecorder) -> None:

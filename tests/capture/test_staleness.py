@@ -311,6 +311,7 @@ def test_the_next_call_sees_a_change(place: Any, where: str, kind: str) -> None:
     read, change = place(value)
     plain: Any = read
     if where == "in a callee":
+
         def body(x: Any) -> Any:
             return read(x)
 

@@ -109,7 +109,17 @@ def random_numbers() -> tuple[Any, list[fj.Variable]]:
     return f, []
 
 
-MAKERS: list[Make] = [counting, in_order, swapping, assigning_an_argument, assigning_a_constant, in_a_branch, both_from_one, in_lists, random_numbers]  # fmt: skip
+MAKERS: list[Make] = [
+    counting,
+    in_order,
+    swapping,
+    assigning_an_argument,
+    assigning_a_constant,
+    in_a_branch,
+    both_from_one,
+    in_lists,
+    random_numbers,
+]
 
 
 @pytest.mark.parametrize("make", MAKERS, ids=lambda m: m.__name__)

@@ -1,4 +1,4 @@
-"""Fuzz for a while: `python -m tests.fuzz --minutes 10`. Prints a minimal script for each finding."""
+"""Fuzz for a while: `python -m tests.fuzz --minutes 10`. Prints a small script for each finding."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def minimal(worker: Worker, text: str, problem: str) -> tuple[str, str]:
 
 
 def _smaller(lines: list[str]) -> Iterator[list[str]]:
-    """Without one statement, without one result, or with one value replaced by what it is made of."""
+    """Without a statement, without a result, or with a value replaced by what it is made of."""
     for i in reversed(range(len(lines))):
         if lines[i].startswith("    return ") and lines[i].count(",") > 1:
             names = lines[i].removeprefix("    return ").rstrip(",").split(", ")

@@ -1,9 +1,9 @@
 """Random programs as source text: a function `f`, its inputs and its Variables.
 
-A program is built one statement at a time from the values that exist so far, whose types are tracked
-with stand-ins. Ops come from the registry by kind, so a new op is fuzzed as soon as it is declared.
-Everything in a program has the same bits eagerly and fused: matrices that are multiplied hold small
-positive integers, so that no order of summation rounds.
+A program is built one statement at a time from the values that exist so far, whose types are
+tracked with stand-ins. Ops come from the registry by kind, so a new op is fuzzed as soon as it is
+declared. Everything in a program has the same bits eagerly and fused: matrices that are multiplied
+hold small positive integers, so that no order of summation rounds.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ from fusejit.op import OPS
 
 @dataclass(frozen=True)
 class Known:
-    """A variable of the program: its name and type, and whether it holds small positive integers."""
+    """A variable of the program: its name, its type, and whether it is of small integers > 0."""
 
     name: str
     dtype: str

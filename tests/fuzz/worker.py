@@ -1,6 +1,6 @@
 """A process that checks programs: one JSON line in (the text), one out (what is wrong, or null).
 
-It is a process of its own so that a crash of native code is a finding and not the end of the search.
+It is a process of its own so that a crash of native code is a finding, not the end of the search.
 """
 
 from __future__ import annotations

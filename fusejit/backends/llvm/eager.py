@@ -1,4 +1,4 @@
-"""Eager ops that NumPy does not define bit by bit: each is a plan of one kernel, cached by its types."""
+"""Eager ops that NumPy does not define bit by bit: each a plan of one kernel, cached by types."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..plan import Plan
 from .runtime import NativePlan, load
 
 MAX_PLANS = 4096
-"""One-op plans kept, about 2 KB each: more distinct (op, shapes) than a loop over batch sizes makes."""
+"""One-op plans kept, some 2 KB each: more (op, shapes) than a loop over batch sizes makes."""
 
 
 class CpuBackend:
