@@ -130,7 +130,7 @@ def _read_backwards(
     graph: Graph, whole: Graph, forward_nodes: int, seen: dict[Value, Tensor], recorder: Recorder
 ) -> list[Value]:
     """The computed values of `graph` that live nodes after the first `forward_nodes` read."""
-    live = {node for node in dce(whole).nodes}
+    live = set(dce(whole).nodes)
     read = {v for node in whole.nodes[forward_nodes:] if node in live for v in node.inputs}
     computed = [v for node in graph.nodes for v in node.outputs if v not in graph.results]
     return [v for v in computed if v in seen and recorder.value_of(seen[v]) in read]
@@ -138,7 +138,7 @@ def _read_backwards(
 
 def _given(graph: Graph, known: Sequence[Value | None], name: str) -> Graph:
     """`graph` with the results of the forward as inputs, placed before the gradients."""
-    inputs = [v for v in graph.inputs]
+    inputs = list(graph.inputs)
     count = sum(1 for n in graph.input_names if n.split(".")[0] == "x")
     ys = [Value(v.type) if v is not None else None for v in known]
     replaced = {
