@@ -1,6 +1,6 @@
 # Each target is one command. A machine needs Python 3.11 or later (as python3) and make.
 .DEFAULT_GOAL := test
-.PHONY: demo test lint type golden bench bench-peers clean
+.PHONY: demo test lint type golden fuzz bench bench-peers clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -22,6 +22,9 @@ type: $(DEV)
 
 golden: $(DEV)  ## rewrite the golden files; read the diff before you keep it
 	$(BIN)/python -m pytest -n auto tests --update-golden
+
+fuzz: $(DEV)  ## random programs, eager against fused: make fuzz MINUTES=10
+	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 bench: $(BENCH)  ## eager, fused and NumPy; table, JSON and plot under bench/results
 	$(BIN)/python bench/run.py

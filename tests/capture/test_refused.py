@@ -1,4 +1,4 @@
-"""What cannot be watched: the function says so and runs eagerly. What it does not use does no harm."""
+"""What cannot be watched: the function says so and runs eagerly; what is not used does no harm."""
 
 from __future__ import annotations
 

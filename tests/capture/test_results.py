@@ -1,4 +1,4 @@
-"""Results of decorated functions: nested as they were, fresh, and the very objects they should be."""
+"""Results of decorated functions: nested as they were, fresh, and the right objects."""
 
 from __future__ import annotations
 
