@@ -33,7 +33,7 @@ bench-peers: $(BENCH)  ## also JAX and PyTorch, where they are installed
 	$(BIN)/python bench/run.py --peers jax,torch
 
 clean:
-	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache bench/results
+	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 # The environment is made once, and brought up to date when pyproject.toml changes.
 .venv/made:

@@ -119,7 +119,7 @@ def _fed(instructions: Sequence[dis.Instruction], height: int) -> int | None:
         if instruction.opcode in dis.hasjrel or instruction.opcode in dis.hasjabs:
             return None
         effect = dis.stack_effect(instruction.opcode, instruction.arg)
-        if kind == "CALL":
+        if kind in ("CALL", "CALL_KW"):
             pops = 1 - effect
         elif kind in _PUSHES or kind.startswith("LOAD_FAST"):
             pops = 0

@@ -24,6 +24,8 @@ from ..backends.llvm.checks import (
     Itself,
     Kept,
     Key,
+    Keys,
+    Length,
     Of,
     Other,
     Same,
@@ -36,10 +38,14 @@ from ..tensor import Tensor
 MAX_LEAVES = 4096
 """Checks of one recording. At about 10 ns each, more would cost more than most calls they guard."""
 MAX_VISITED = 16 * MAX_LEAVES
-"""Values looked at before a call, when it is not known yet which functions will run (0.2 s)."""
+"""Values looked at before a call, when it is not known yet which functions will run. Each
+takes some 20 us, so that a function that reaches too much costs about a second, once."""
 
 # Which of these a walk notes depends on where it has been, and on what ran.
-_KINDS = {Twin: Input, ArrayInput: Input, FloatInput: Same}
+_KINDS = {Twin: Input, ArrayInput: Input, FloatInput: Same, Keys: Length}
+
+STRUCTURE = "structure"
+"""The token of checks that say how values are held, which each walk may say in its own way."""
 
 Place = tuple[object, ...]
 """Where a value was found, as (id of what holds it, how it is held)."""
@@ -87,8 +93,8 @@ class Leaves:
     ) -> Of:
         """Note one check, and what to compare: walks that agree have equal tokens everywhere."""
         place = (*self._place(source, take), _KINDS.get(type(expect), type(expect)))
-        if isinstance(expect, Other):
-            place = (*place, id(self._behind[expect.check]))
+        if isinstance(expect, (Other, Twin)) and token == (STRUCTURE,):
+            place = (STRUCTURE, source, type(expect), expect.check)
         if place in self._made:
             return self._made[place]
         if len(self.checks) >= self._limit:
@@ -158,13 +164,15 @@ class Leaves:
 def changes(before: Leaves, after: Leaves) -> list[tuple[str, bool]]:
     """(path, whether a Tensor appeared) for each place of `after` that `before` saw otherwise.
 
-    `before` must have walked at least what `after` did. A place that is gone is seen by its holder:
-    the length of a container, the number of attributes of an object.
+    `before` must have walked at least what `after` did, but it does not list what is absent.
     """
+    held = {place[:-1] for place in before.tokens}
     return [
         (after.names[place], bool(token) and token[0] == "input")
         for place, token in after.tokens.items()
         if before.tokens.get(place) != token
+        and token != (STRUCTURE,)
+        and (token != ("absent",) or place[:-1] in held)
     ]
 
 

@@ -9,8 +9,8 @@ its getter.
 from __future__ import annotations
 
 import functools
-import inspect
 import types
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..backends.llvm.checks import (
@@ -26,7 +26,7 @@ from ..backends.llvm.checks import (
     Source,
 )
 from .code import Names
-from .leaves import Entry
+from .leaves import STRUCTURE, Entry
 from .userland import is_library_module, is_library_object, is_opaque_function
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class Objects:
         self._dynamic = False
         self._careful = False
         self.compares = False
+        self._held: dict[type, set[str]] = {}
+        self._special: dict[type, set[str]] = {}
         self._found: list[tuple[Any, str, Source]] = []
         self._followed: set[tuple[int, str]] = set()
 
@@ -52,32 +54,40 @@ class Objects:
         self._attributes |= names.attributes
         self._dynamic |= names.dynamic
         self.compares |= names.compares
-        self._careful |= names.dynamic or names.catches
+        if (names.dynamic or names.catches) and not self._careful:
+            self._careful = True
+            self._followed.clear()  # what is missing matters now, also where it was looked before
 
     def add(self, value: Any, path: str, here: Source) -> None:
         kind = value if isinstance(value, type) else type(value)
         for hook in ("__getattr__", "__getattribute__"):
-            found = inspect.getattr_static(kind, hook, None)
+            found = _on_class(kind, hook)
             if isinstance(found, types.FunctionType) and not is_opaque_function(found):
                 self._walk.refuse(f"{path}: {kind.__name__} computes its attributes ({hook})")
                 return
         self._found.append((value, path, here))
 
     def follow(self) -> None:
-        """Until nothing new turns up: names found late apply to objects found early."""
-        progress = True
-        while progress:
-            progress = False
-            for value, path, here in list(self._found):
-                names = sorted(
-                    n for n in self._names(value) if (id(value), n) not in self._followed
-                )
-                self._followed.update((id(value), name) for name in names)
-                for name in names:
-                    progress = True
-                    self._attribute(value, name, f"{path}.{name}", here)
+        """Until nothing new turns up. Names found late apply to objects found early."""
+        position, known = 0, (-1, False, False)
+        while position < len(self._found) or known != self._extent():
+            if position == len(self._found):
+                position, known = 0, self._extent()
+            for value, path, here in self._found[position:]:
+                position += 1
+                self._follow_names(value, path, here)
         for value, path, here in self._found:
             self._sizes(value, path, here)
+
+    def _extent(self) -> tuple[int, bool, bool]:
+        """Differs when more is to be looked for."""
+        return len(self._attributes), self._dynamic, self._careful
+
+    def _follow_names(self, value: Any, path: str, here: Source) -> None:
+        for name in sorted(self._names(value)):
+            if (id(value), name) not in self._followed:
+                self._followed.add((id(value), name))
+                self._attribute(value, name, f"{path}.{name}", here)
 
     def _names(self, value: Any) -> set[str]:
         names = set(self._attributes)
@@ -92,7 +102,24 @@ class Objects:
             names |= set(_own(value)) | {n for c in type(value).__mro__ for n in _slots(c)}
         if self._dynamic:
             names |= set(_own(value)) | {n for c in classes for n in vars(c) if not _is_dunder(n)}
-        return names | {n for c in classes for n, v in vars(c).items() if self._is_special(n, v)}
+        if not (self._careful and self._walk.judges):
+            names &= _own(value).keys() | self._on_classes(value)
+        return names | self._special_of(value)
+
+    def _on_classes(self, value: Any) -> set[str]:
+        """All that the value's class and its bases hold."""
+        kind = value if isinstance(value, type) else type(value)
+        if kind not in self._held:
+            self._held[kind] = {name for c in kind.__mro__ for name in c.__dict__}
+        return self._held[kind]
+
+    def _special_of(self, value: Any) -> set[str]:
+        """Methods that Python calls without naming them, in classes of the user's."""
+        kind = value if isinstance(value, type) else type(value)
+        if kind not in self._special:
+            entries = (entry for c in _user_classes(kind) for entry in vars(c).items())
+            self._special[kind] = {name for name, v in entries if self._is_special(name, v)}
+        return self._special[kind]
 
     def _is_special(self, name: str, value: object) -> bool:
         """A method that Python calls without naming it: an operator, a call, a context manager."""
@@ -108,10 +135,10 @@ class Objects:
         own = _own(value)
         if self._careful and not isinstance(value, type) and hasattr(value, "__dict__"):
             vars_here = self._walk.check(
-                f"vars({path})", here, Attribute("__dict__"), Anything(), own, "dict"
+                f"vars({path})", here, Attribute("__dict__"), Anything(), own, STRUCTURE
             )
             expect = Keys(tuple(own)) if self._dynamic else Length(len(own))
-            self._walk.check(f"keys of {path}", vars_here, Itself(), expect, own, *own)
+            self._walk.check(f"keys of {path}", vars_here, Itself(), expect, own, "keys", *own)
         for kind in _user_classes(value):
             count = len(vars(kind))
             where = f"len(vars({kind.__name__}))"
@@ -131,7 +158,7 @@ class Objects:
 
     def _instance_attribute(self, value: Any, name: str, path: str, here: Source) -> None:
         kind, own = type(value), _own(value)
-        on_class = inspect.getattr_static(kind, name, _MISSING)
+        on_class = _on_class(kind, name)
         if isinstance(on_class, types.GetSetDescriptorType):
             return  # __dict__: whoever names it is taken to read all attributes
         if isinstance(on_class, types.MemberDescriptorType):
@@ -145,13 +172,10 @@ class Objects:
         if name in own and not overrides:
             self._walk.walk(own[name], path, here, Attribute(name))
             return
-        if (
-            hasattr(value, "__dict__")
-            and not overrides
-            and (on_class is not _MISSING or self._careful)
-        ):
+        matters = (on_class is not _MISSING or self._careful) and self._walk.judges
+        if matters and not overrides and hasattr(value, "__dict__"):
             vars_here = self._walk.check(
-                f"vars({path})", here, Attribute("__dict__"), Anything(), own, "dict"
+                f"vars({path})", here, Attribute("__dict__"), Anything(), own, STRUCTURE
             )
             self._walk.check(f"{path} (own)", vars_here, Key(name), Absent(), None, "absent")
         if on_class is not _MISSING:
@@ -209,6 +233,14 @@ def _own(value: object) -> dict[str, Any]:
     return found if type(found) is dict else {}
 
 
+def _on_class(kind: type, name: str) -> Any:
+    """What the class or one of its bases holds under a name, not bound to anything."""
+    for owner in kind.__mro__:
+        if name in owner.__dict__:
+            return owner.__dict__[name]
+    return _MISSING
+
+
 def _is_dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__")
 
@@ -219,5 +251,9 @@ def _slots(kind: type) -> list[str]:
 
 def _user_classes(value: Any) -> list[type]:
     """Classes of Python code that attributes of the value are looked up in."""
-    kind = value if isinstance(value, type) else type(value)
+    return _user_bases(value if isinstance(value, type) else type(value))
+
+
+@lru_cache(maxsize=4096)  # classes of one program
+def _user_bases(kind: type) -> list[type]:
     return [c for c in kind.__mro__ if not is_library_object(c)]

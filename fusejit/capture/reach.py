@@ -65,7 +65,15 @@ from ..backends.llvm.checks import (
 from ..tensor import Tensor
 from ..variable import Variable
 from .code import names_of, nested_code
-from .leaves import MAX_LEAVES, MAX_VISITED, Leaves, Unreachable, same_expectation, weakly
+from .leaves import (
+    MAX_LEAVES,
+    MAX_VISITED,
+    STRUCTURE,
+    Leaves,
+    Unreachable,
+    same_expectation,
+    weakly,
+)
 from .objects import Objects
 from .userland import (
     has_hidden_state,
@@ -113,6 +121,7 @@ class Snapshot(Leaves):
         self._ran = ran
         self._floats = floats
         self._bound: dict[int, Of] = {}
+        self._containers: dict[int, Of] = {}
         self._objects = Objects(self)
         for position, (name, value) in enumerate(zip(names, args, strict=True)):
             self.walk(value, name, Arg(position), Itself())
@@ -127,7 +136,12 @@ class Snapshot(Leaves):
         for number, one in enumerate(found):
             for other in found[:number]:
                 path = f"{self.paths[one.check]} is {self.paths[other.check]}"
-                self.check(path, one, Itself(), Other(other.check), (one, other))
+                self.check(path, one, Itself(), Other(other.check), one, STRUCTURE)
+
+    @property
+    def judges(self) -> bool:
+        """Whether this is the walk after the call, whose checks are kept."""
+        return self._ran is not None
 
     def runs(self, code: types.CodeType) -> bool:
         """Whether a function of this code is entered."""
@@ -204,12 +218,15 @@ class Snapshot(Leaves):
     def _container(self, value: Any, path: str, source: Source, take: Take) -> None:
         expect = Exactly(type(value))
         here = self.check(path, source, take, expect, value, "container", type(value), id(value))
-        self.check(f"len({path})", here, Itself(), Length(len(value)), value, len(value))
+        first = self._containers.setdefault(id(value), here)
+        if first != here:  # its content is guarded where it was met first: it must stay the same
+            self.check(path, here, Itself(), Twin(first.check), value, STRUCTURE)
         if self.visited(value):
             return
         if isinstance(value, dict):
             self._dict(value, path, here)
         else:
+            self.check(f"len({path})", here, Itself(), Length(len(value)), value, len(value))
             for index, item in enumerate(value):
                 self.walk(item, f"{path}[{index}]", here, Item(index))
         if not is_library_object(value):

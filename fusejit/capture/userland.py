@@ -139,8 +139,8 @@ def is_library_file(filename: str) -> bool:
 
 
 def is_user_frame(frame: types.FrameType | None) -> bool:
-    """User code: neither the core, nor library code that the core called, nor an op's own functions,
-    nor what an import runs (imports happen once, so a replay need not repeat them)."""
+    """User code: neither the core, nor library code that the core called, nor an op's own
+    functions, nor what an import runs (imports happen once, so a replay need not repeat them)."""
     user = False
     while frame is not None:
         filename = frame.f_code.co_filename

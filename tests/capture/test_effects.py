@@ -20,7 +20,7 @@ LOG: list[Any] = []
 
 
 def expect_eager(f: Any, *args: Any, reason: str, where: bool = True) -> None:
-    """Every call runs the body; the first that cannot be helped warns, with file:line and reason."""
+    """Every call runs the body; one warning, with file:line and reason."""
     with one_eager_warning() as texts:
         for _ in range(5):
             f(*args)
@@ -283,6 +283,24 @@ def test_setting_a_closure_cell() -> None:
     with one_eager_warning() as texts:
         assert [float(f(fj.constant(1.0))) for _ in range(5)] == [1.0, 2.0, 3.0, 4.0, 5.0]
     assert "count" in texts[0]
+
+
+def test_deleting_an_attribute() -> None:
+    class Thing:
+        scale = 2.0
+
+    thing = Thing()
+
+    @fj.function
+    def f(x: Any) -> Any:
+        if "scale" in vars(thing):
+            del thing.scale
+        return x * thing.scale
+
+    with one_eager_warning():
+        for _ in range(4):
+            thing.scale = 3.0
+            assert same(f(X), X * 2.0) and "scale" not in vars(thing)
 
 
 def test_changing_a_dict_argument() -> None:

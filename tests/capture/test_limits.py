@@ -16,6 +16,7 @@ import pytest
 
 import fusejit as fj
 from fusejit.backends.llvm.jit import statistics
+from fusejit.capture.reach import Snapshot
 from tests.capture.helpers import X, same
 
 
@@ -287,7 +288,8 @@ def test_a_body_that_waits_for_a_thread_that_calls_it() -> None:
             thread = threading.Thread(target=f, args=(x, False))
             thread.start()
             thread.join(timeout=10)
-            assert not thread.is_alive()
+            if thread.is_alive():  # an assert would make the body reach all of pytest
+                raise RuntimeError("the thread waits for this call")
         return x * 2.0
 
     f = fj.function(body)
@@ -343,18 +345,40 @@ class Network:
         return functools.reduce(lambda y, layer: layer(y), self.layers, x)
 
 
-def test_a_snapshot_is_linear_and_fast() -> None:
-    from fusejit.capture.reach import Snapshot
+def _look(f: Any, *args: Any) -> tuple[float, int]:
+    """Seconds and checks of a snapshot, the least of five."""
+    found = []
+    for _ in range(5):
+        began = time.perf_counter()
+        leaves = Snapshot(f.eager, args, [f"a{n}" for n in range(len(args))])
+        found.append((time.perf_counter() - began, len(leaves.checks)))
+    return min(found)
 
-    seconds = {}
-    for count in (10, 100):
-        net = Network(count)
-        args = (net, fj.ones((2, 4)))
-        times = []
-        for _ in range(5):
-            began = time.perf_counter()
-            Snapshot(Network.call.eager, args, ("self", "x"))  # type: ignore[attr-defined]
-            times.append(time.perf_counter() - began)
-        seconds[count] = min(times)
-        assert same(net.call(args[1]), net.call(args[1]))
-    assert seconds[10] < 0.02 and seconds[100] < 30 * seconds[10], seconds
+
+def test_a_snapshot_is_linear_and_fast() -> None:
+    x = fj.ones((2, 4))
+    seconds, checks = _look(Network.call, Network(10), x)
+    more_seconds, more_checks = _look(Network.call, Network(100), x)
+    assert more_checks < 11 * checks
+    assert seconds < 0.02 and more_seconds < 60 * seconds  # other processes may slow one down
+    net = Network(10)
+    assert same(net.call(x), net.call(x))
+
+
+def test_a_snapshot_of_a_long_chain_is_linear() -> None:
+    class Link:
+        def __init__(self, rest: Any) -> None:
+            self.rest = rest
+            self.scale = 2.0
+
+    def chain(length: int) -> Any:
+        link = None
+        for _ in range(length):
+            link = Link(link)
+        return link
+
+    f = fj.function(lambda x, link: x * link.scale * link.rest.scale)
+    seconds, _ = _look(f, X, chain(50))
+    more_seconds, _ = _look(f, X, chain(500))
+    assert more_seconds < 60 * seconds
+    assert same(f(X, chain(500)), X * 4.0)

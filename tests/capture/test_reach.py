@@ -339,6 +339,26 @@ def shared_tensor() -> Place:
     ]
 
 
+def shared_containers() -> Place:
+    part = [2.0]
+    box: dict[str, Any] = {"a": part, "b": part, "c": {"d": part}}
+    return lambda x: x * box["a"][0] + box["b"][0] + box["c"]["d"][0] * 0.5, [
+        lambda: box.update(b=[3.0]),
+        lambda: box["c"].update(d=[4.0]),
+        lambda: part.__setitem__(0, 5.0),
+        lambda: box.update(a=box["b"]),
+    ]
+
+
+def deleted_attribute() -> Place:
+    class Thing:
+        scale = 2.0
+
+    thing = Thing()
+    thing.scale = 3.0
+    return lambda x: x * thing.scale, [lambda: delattr(thing, "scale")]
+
+
 def standard_library_state() -> Place:
     table = collections.defaultdict(lambda: 2.0, {"a": 3.0})
     space = types.SimpleNamespace(k=2.0)
@@ -385,6 +405,8 @@ PLACES = [
     inherited_and_super,
     numpy_scalars_and_constants,
     getattr_names,
+    shared_containers,
+    deleted_attribute,
     vars_of_an_object,
     shared_tensor,
     standard_library_state,

@@ -182,3 +182,26 @@ def test_too_many_leaves_run_eagerly() -> None:
         for _ in range(3):
             assert same(f(X), X * 0.0)
     assert "it reaches over 4096 values" in texts[0]
+
+
+def test_names_of_code_that_does_not_run_cause_no_false_alarm() -> None:
+    class Thing:
+        def __init__(self) -> None:
+            self.scale = 2.0
+            self.other = 3.0
+
+        def never(self, name: str) -> Any:
+            return getattr(self, name)
+
+    thing = Thing()
+
+    @fj.function
+    def f(x: Any) -> Any:
+        try:
+            return x * thing.scale if x.ndim else thing.never("ot" + "her")
+        except AttributeError:
+            return x
+
+    for _ in range(3):
+        assert same(f(X), X * 2.0)
+    assert f.num_traces == 1
