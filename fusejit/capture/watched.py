@@ -4,6 +4,10 @@ fusejit's ops read its memory, as they do for any ndarray, and the plan then tak
 reference. If Python or NumPy looks at the content itself, the recording could not know, so every
 way to look reports it, and the call counts as eager. Type, shape and dtype are guarded: they are
 free.
+
+What cannot be seen: C code that reads the buffer (`b"".join([array])`), and that the argument is
+not the very object that is reached elsewhere (`array is self.array`) while a call is recorded. An
+argument that the body stores somewhere stays a watched array.
 """
 
 from __future__ import annotations

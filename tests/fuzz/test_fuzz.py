@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from tests.fuzz.__main__ import minimal, script
 from tests.fuzz.programs import program
@@ -42,6 +44,18 @@ def test_random_programs(chunk: int, worker: Worker) -> None:
         problem = worker.check(text)
         if problem is not None:
             pytest.fail(script(*minimal(worker, text, problem)), pytrace=False)
+
+
+@settings(
+    max_examples=100, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck)
+)
+@given(seed=st.integers(CHUNKS * PROGRAMS, 2**31))
+def test_programs_that_nobody_chose(worker: Worker, seed: int) -> None:
+    """Seeds far apart, drawn by hypothesis; the same at each run, so that CI is not a lottery."""
+    text = program(seed)
+    problem = worker.check(text)
+    if problem is not None:
+        pytest.fail(script(*minimal(worker, text, problem)), pytrace=False)
 
 
 def test_a_crash_is_a_finding_and_the_search_goes_on(worker: Worker) -> None:
