@@ -180,6 +180,7 @@ from .ops.trigonometric import sin as sin
 from .ops.trigonometric import sinh as sinh
 from .ops.trigonometric import tan as tan
 from .ops.trigonometric import tanh as tanh
+from .ops.types import bfloat16 as bfloat16
 from .ops.types import bool_ as _bool
 from .ops.types import broadcast_shapes as broadcast_shapes
 from .ops.types import can_cast as can_cast

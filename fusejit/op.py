@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from . import dispatch
-from .dtypes import COMPILED, TensorType
+from .dtypes import BFLOAT16, COMPILED, TensorType, kind_of
 from .errors import DTypeError, ShapeError
 from .scalar import BOOL, F64, DType, Program, ScalarFunction, trace
 
@@ -65,7 +65,7 @@ class DTypeRule:
         common = self.operand or promoted
         if self.floating and common.kind in "biu":
             common = F64
-        if common.kind not in self.kinds:
+        if kind_of(common) not in self.kinds:
             wanted = ", ".join(_KIND_NAMES[kind] for kind in self.kinds)
             raise DTypeError(f"{name}: expected {wanted}, got {promoted.name}")
         return common
@@ -130,6 +130,19 @@ class Op:
     def eager(self, arrays: Sequence[Array], params: Params) -> Any:
         """The op by NumPy: an array, or a tuple of them."""
         return self.numpy(*arrays, **params)
+
+    def by_numpy(self, arrays: Sequence[Array], params: Params) -> Any:
+        """`eager`, with results of the inferred dtype where NumPy widens (sums of bfloat16)."""
+        result = self.eager(arrays, params)
+        if not arrays or arrays[-1].dtype != BFLOAT16:
+            return result
+        types = self.infer([TensorType(a.dtype, a.shape) for a in arrays], params)
+        if types is None:
+            return result
+        several = isinstance(result, tuple)
+        pairs = zip(result if several else (result,), types, strict=True)
+        found = tuple(np.asarray(r).astype(t.dtype, copy=False) for r, t in pairs)
+        return found if several else found[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)

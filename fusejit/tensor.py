@@ -348,12 +348,12 @@ def run(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> Any:
     """One op on arrays: by NumPy where that is bit-exact, else as a kernel of one op."""
     if getattr(op, "exact", True) and not isinstance(op, Contraction):
         with np.errstate(all="ignore"):
-            result = op.eager(arrays, params)
+            result = op.by_numpy(arrays, params)
         return _private(result, arrays[0]) if isinstance(op, View) else result
     compiled = devices.backend("cpu")
     if compiled is None:
         with np.errstate(all="ignore"):
-            return op.eager(arrays, params)
+            return op.by_numpy(arrays, params)
     return compiled.apply(op, arrays, params)
 
 

@@ -36,7 +36,7 @@ from typing import Any, TypeAlias
 import optree
 
 from .. import dispatch
-from ..dtypes import TensorType
+from ..dtypes import TensorType, kind_of
 from ..errors import GradientError, ShapeError
 from ..op import Elementwise, Op
 from ..ops.arithmetic import add
@@ -368,7 +368,7 @@ def full(kind: TensorType, value: float) -> Tensor:
 
 def is_differentiable(dtype: DType) -> bool:
     """Whether values of this dtype have gradients: floats and complex numbers do."""
-    return dtype.kind in "fc"
+    return kind_of(dtype) in "fc"
 
 
 _serial = itertools.count()

@@ -379,7 +379,7 @@ def merge_loop_axes(
 def _by_numpy(node: Node, count: int) -> Callable[..., None]:
     def call(*arrays: Array) -> None:
         with np.errstate(all="ignore"):
-            result = node.op.eager(list(arrays[:count]), node.params)
+            result = node.op.by_numpy(list(arrays[:count]), node.params)
         results = result if isinstance(result, tuple) else (result,)
         for target, value in zip(arrays[count:], results, strict=True):
             np.copyto(target, value, casting="no" if target.dtype != BOOL else "unsafe")
