@@ -17,6 +17,15 @@ import numpy as np
 from .errors import FuseJitError
 
 
+def _user_cache() -> str:
+    """Where a user's compiled objects are kept by default; "" for a user without a home."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(base):
+        return os.path.join(base, "fusejit")
+    home = os.path.expanduser("~")
+    return os.path.join(home, ".cache", "fusejit") if os.path.isdir(home) else ""
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """The settings in force. Field `verify` is the variable FUSEJIT_VERIFY, and so on."""
@@ -27,9 +36,15 @@ class Settings:
     log: str = ""  # "" or "recompiles": one line on stderr for each recording
     dump: str = ""  # a directory that receives the text of every stage, or ""
     default_float: str = "float32"  # dtype of Python floats: float32 or float64
+    num_threads: int = 0  # of native code; 0: one for each CPU that the process may use
+    cache_dir: str = _user_cache()  # a directory that keeps compiled objects, or ""
 
+
+MOST_THREADS = 256  # the places in the thread pool's table (kernels/llvm/threads.ll)
 
 _CHOICES = {"log": ("", "recompiles"), "default_float": ("float32", "float64")}
+# Settings that recordings and plans do not depend on.
+_RUN_TIME = frozenset({"num_threads", "cache_dir"})
 
 
 def _parse(name: str, text: str, model: object) -> object:
@@ -38,6 +53,10 @@ def _parse(name: str, text: str, model: object) -> object:
         if text.lower() not in values:
             raise FuseJitError(f"FUSEJIT_{name.upper()}: expected 0 or 1, got {text!r}")
         return values[text.lower()]
+    if isinstance(model, int):
+        if not text.strip().isdecimal():
+            raise FuseJitError(f"FUSEJIT_{name.upper()}: expected a number, got {text!r}")
+        return int(text)
     return text
 
 
@@ -47,11 +66,15 @@ def _validate(name: str, value: object) -> object:
         raise FuseJitError(f"config: no setting {name!r}; there are {', '.join(model)}")
     if name == "default_float":
         value = np.dtype(value).name  # type: ignore[call-overload]
+    if name == "cache_dir" and value and isinstance(value, str):
+        value = os.path.abspath(os.path.expanduser(value))
     if type(value) is not type(model[name]):
         raise FuseJitError(f"config.{name}: expected {type(model[name]).__name__}, got {value!r}")
     if name in _CHOICES and value not in _CHOICES[name]:
         choices = " or ".join(repr(choice) for choice in _CHOICES[name])
         raise FuseJitError(f"config.{name}: expected {choices}, got {value!r}")
+    if name == "num_threads" and not 0 <= value <= MOST_THREADS:  # type: ignore[operator]
+        raise FuseJitError(f"config.{name}: expected 0 to {MOST_THREADS}, got {value!r}")
     return value
 
 
@@ -85,9 +108,11 @@ class Config:
     def __repr__(self) -> str:
         return repr(self.settings)
 
-    def on_change(self, listener: Callable[[], None]) -> None:
-        """Call `listener` after each change: what was recorded under other settings must go."""
-        self._listeners.append(listener)
+    def on_change(self, listener: Callable[[], None], setting: str = "") -> None:
+        """Call `listener` after each change of `setting`, or of any that what is recorded under
+        other settings must go for: all but those in _RUN_TIME.
+        """
+        self._listeners.append((listener, setting))
 
     @contextlib.contextmanager
     def override(self, **changes: object) -> Iterator[None]:
@@ -101,9 +126,11 @@ class Config:
             self._replace(before)
 
     def _replace(self, settings: Settings) -> None:
-        if settings != self.settings:
-            object.__setattr__(self, "settings", settings)
-            for listener in self._listeners:
+        names = [field.name for field in fields(Settings)]
+        changed = {n for n in names if getattr(settings, n) != getattr(self.settings, n)}
+        object.__setattr__(self, "settings", settings)
+        for listener, setting in self._listeners:
+            if setting in changed if setting else changed - _RUN_TIME:
                 listener()
 
 
