@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from fusejit.backends.llvm import abi, blas, matmul
-from fusejit.backends.plan import Operand
+from fusejit.backends.plan import Matmul, Operand
 from fusejit.errors import LoweringError
 from fusejit.scalar import F32, F64, I64
 from tests.backends.plans import Array, Writer, f32, outputs
@@ -53,7 +53,7 @@ def test_products(
     dtype: Any, size: tuple[int, int, int], native: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not native:
-        monkeypatch.setattr(matmul, "address", lambda dtype: None)
+        monkeypatch.setattr(matmul, "address", lambda code: None)
     rng = np.random.default_rng(1)
     m, n, k = size
     for batch, turn_a, turn_b in product((1, 3), (False, True), (False, True)):
@@ -131,12 +131,12 @@ def test_blas_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> N
 def test_without_blas_the_product_goes_through_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "scipy_openblas64", None)
     blas.symbols.cache_clear()
-    matmul.address.cache_clear()
+    matmul.by_blas.cache_clear()
     try:
-        assert matmul.address(F32) is None
+        assert matmul.address(Matmul(F32)) is None
         a = f32(np.arange(6)).reshape(1, 2, 3)
         got, want = multiply(a, a.reshape(1, 3, 2))
         assert got.tolist() == want.tolist()
     finally:
         blas.symbols.cache_clear()
-        matmul.address.cache_clear()
+        matmul.by_blas.cache_clear()

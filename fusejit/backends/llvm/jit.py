@@ -1,7 +1,4 @@
-"""From IR text to callable addresses: verify, generate code, link, remember.
-
-LLVM's assertions are on in the llvmlite wheels, so invalid IR that reached the code generator would
-abort the process: every module is verified first and a bad one is a `LoweringError`.
+"""From IR text to callable addresses: compile or find on disk, link, remember.
 
 Code lives as long as the process. A library that is dropped is unmapped, and nothing here can know
 whether a plan still holds its address.
@@ -19,16 +16,17 @@ from typing import Any
 
 from ...errors import LoweringError
 from ..base import Kernel, Loop
-from . import loops, reductions
+from . import codegen, loops, reductions
 from .target import Target, binding, host, machine
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """Totals since the process began, or since `clear`."""
+    """How kernels were come by since the process began, or since `clear`."""
 
     num_compiles: int = 0
-    milliseconds: float = 0.0
+    num_loads: int = 0  # found on disk
+    milliseconds: float = 0.0  # in all, for both
 
 
 _lock = RLock()
@@ -42,12 +40,18 @@ def link(ir: str, exports: Sequence[str], symbols: Mapping[str, int]) -> dict[st
     """Compile a hand-written module for this machine and return the addresses of `exports`.
 
     `symbols` are the addresses of what the module declares and does not define; what is missing
-    there is taken from the process (libc). The module runs through LLVM's O2 pipeline.
+    there is taken from the process (libc).
     """
     with _lock:
-        module = _parse(ir, host(), "module " + ", ".join(exports))
-        _optimise(module, host())
-        return _load(machine(host()).emit_object(module), exports, symbols)
+        image = codegen.compile_module(ir, host(), "module " + ", ".join(exports))
+        return _load(image.data, exports, symbols)
+
+
+def link_kernels(ir: str, exports: Sequence[str], target: Target | None = None) -> dict[str, int]:
+    """Compile a generated module of several kernels; their addresses."""
+    with _lock:
+        image = codegen.compile_text(ir, target or host(), "kernels " + ", ".join(exports))
+        return _load(image.data, exports, {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,22 +82,21 @@ def compile_kernel(kernel: Kernel, target: Target | None = None) -> Compiled:
 
 
 def _compile(kernel: Kernel, target: Target) -> Compiled:
-    """Straight from text to machine code. Kernels are vectors already, with nothing to inline or to
-    hoist: LLVM's O2 passes change their speed by less than the noise (loops of rank 1 to 4, both
-    forms of reductions) and their compile time from 5 to 20 ms (a + b), from 10 to 18 (a gate).
-    """
     global _statistics
     name = describe(kernel)
     if target.architecture != host().architecture:
         raise LoweringError(f"{name}: code for {target.triple} cannot run here")
     began = time.perf_counter()
     ir = generate(kernel, target)
-    image = machine(target).emit_object(_parse(ir, target, name))
-    address = _load(image, ["kernel"], {})["kernel"]
+    image = codegen.compile_text(ir, target, name)
+    address = _load(image.data, ["kernel"], {})["kernel"]
     made = _compiled[kernel, target] = Compiled(name, address, ir, target)
-    spent = 1e3 * (time.perf_counter() - began)
     before = _statistics
-    _statistics = Statistics(before.num_compiles + 1, before.milliseconds + spent)
+    _statistics = Statistics(
+        before.num_compiles + (not image.from_disk),
+        before.num_loads + image.from_disk,
+        before.milliseconds + 1e3 * (time.perf_counter() - began),
+    )
     return made
 
 
@@ -129,31 +132,15 @@ def clear() -> None:
         _statistics = Statistics()
 
 
+def num_kernels() -> int:
+    """How many kernels are in memory."""
+    return len(_compiled)
+
+
 def assembly(ir: str, target: Target | None = None) -> str:
     """The machine code of a module as text, for any target that this LLVM was built with."""
     with _lock:
-        chosen = target or host()
-        text: str = machine(chosen).emit_assembly(_parse(ir, chosen, "module"))
-        return text
-
-
-def _parse(ir: str, target: Target, name: str) -> Any:
-    """A verified module. The data layout is set here: passes and code generation must agree."""
-    try:
-        module = binding().parse_assembly(ir)
-        module.triple = target.triple
-        module.data_layout = str(machine(target).target_data)
-        module.verify()
-    except RuntimeError as error:
-        raise LoweringError(f"{name}: LLVM rejects the generated code: {error}") from error
-    return module
-
-
-def _optimise(module: Any, target: Target) -> None:
-    llvm = binding()
-    options = llvm.create_pipeline_tuning_options(speed_level=2)
-    builder = llvm.create_pass_builder(machine(target), options)
-    builder.getModulePassManager().run(module, builder)
+        return codegen.assembly(ir, target or host())
 
 
 @lru_cache(maxsize=1)

@@ -1,4 +1,4 @@
-"""The matrix product of a plan: BLAS by pointer, or NumPy where there is none."""
+"""The matrix products of a plan: generated, by BLAS through its address, or NumPy without one."""
 
 from __future__ import annotations
 
@@ -11,19 +11,25 @@ import numpy as np
 
 from ...errors import LoweringError
 from ...scalar import DType
-from ..plan import Matmul, Opaque, Operand, Step
-from . import blas
+from ..plan import Matmul, MatmulForm, Opaque, Operand, Pack, Step
+from . import blas, gemm
 from .abi import kernels_text
 
 _SPELLINGS = {np.dtype(np.float32): ("f32", "float"), np.dtype(np.float64): ("f64", "double")}
 
 
-@lru_cache(maxsize=len(_SPELLINGS))
-def address(dtype: DType) -> int | None:
-    """The address of the kernel for products of `dtype`, compiled when first asked for.
+def address(code: Matmul | Pack) -> int | None:
+    """The address of the kernel of a step, compiled when first asked for; None without BLAS."""
+    if isinstance(code, Pack):
+        return gemm.entries(code.dtype)["pack"]
+    if code.form is MatmulForm.BLAS:
+        return by_blas(code.dtype)
+    return gemm.entries(code.dtype)[code.form.value + (".add" if code.accumulate else "")]
 
-    None without BLAS.
-    """
+
+@lru_cache(maxsize=len(_SPELLINGS))
+def by_blas(dtype: DType) -> int | None:
+    """The address of the kernel that calls BLAS, compiled when first asked for."""
     from .jit import link
 
     routines = blas.symbols()
@@ -37,10 +43,27 @@ def address(dtype: DType) -> int | None:
 
 
 def check(step: Step) -> None:
-    """That BLAS can take a step's dtype and strides: it would not raise, but read elsewhere."""
-    assert isinstance(step.code, Matmul)
-    if step.code.dtype not in _SPELLINGS:
-        raise LoweringError(f"matmul: expected float32 or float64, got {step.code.dtype}")
+    """That a step has the dtype and strides of its form: it would not raise, but read elsewhere."""
+    code = step.code
+    assert isinstance(code, Matmul | Pack)
+    if code.dtype not in _SPELLINGS:
+        raise LoweringError(f"matmul: expected float32 or float64, got {code.dtype}")
+    if isinstance(code, Pack):
+        return
+    if code.form is MatmulForm.BLAS:
+        if code.accumulate:
+            raise LoweringError("matmul: BLAS is not made to accumulate")
+        _check_blas(step)
+        return
+    b_column, c_column = step.meta[9], step.meta[12]
+    if step.meta[0] != 1 or c_column != 1 or (b_column != 1 and not code.form.packed):
+        raise LoweringError(
+            f"matmul, {code.form.value}: expected a batch of 1, adjacent columns of B and C, got "
+            f"{step.meta[0]} and strides {b_column}, {c_column}"
+        )
+
+
+def _check_blas(step: Step) -> None:
     for number, ((_, rows, columns), (_, down, across)) in enumerate(_matrices(step.meta)):
         by_rows = (across == 1 or columns <= 1) and (down >= max(1, columns) or rows <= 1)
         by_columns = (down == 1 or rows <= 1) and (across >= max(1, rows) or columns <= 1)

@@ -85,7 +85,7 @@ class Text:
     def loop(
         self,
         name: str,
-        bounds: tuple[str, str, int],
+        bounds: tuple[str, str, int | str],
         carried: Sequence[tuple[str, str, str]] = (),
         comment: str = "",
     ) -> Iterator[Trip]:

@@ -1,0 +1,214 @@
+"""Matrix products as steps, and which code runs each of them.
+
+A product is lowered for BLAS first (`steps`). When all steps of a plan are known, `choose` gives
+each product its form, and packs a matrix that several of them use once. Microseconds on one core of
+a Zen 5 (AVX-512), float32, M x K x N, medians of interleaved runs (OpenBLAS with its SkylakeX core;
+`plain` and `streamed` are the same code; at 784 x 64 x 128 A is column-major):
+
+                       B row-major                       B column-major
+                       BLAS   packed  packing    plain   BLAS   packed  packing
+      1 x 256 x 512     5.6      4.4       13      5.8    6.9      4.4       14
+      2 x 256 x 512     4.7      4.2       10      4.4    7.1      4.4       14
+      3 x 256 x 512      12      5.5       12      6.4     44      6.1       14
+      4 x 256 x 512     5.0      5.5       11      5.7     30      5.3       10
+      6 x 256 x 512      12       10       13       10     37      9.2       10
+      8 x 256 x 512      29      9.5       11      9.8     36      9.5       10
+     16 x 256 x 512      39       18       11       19     41       18       10
+     32 x 256 x 512      61       35       12       38     62       36       11
+     64 x 512 x 1024    435      285       57      309    381      284       41
+     64 x 784 x 128      68       56        7       58     76       56        7
+    256 x 784 x 512     950      889       40      938    967      888       33
+     64 x 128 x 10      2.1      2.0      0.7      2.3    1.6      1.9      0.7
+    784 x  64 x 128      63       57        1       57     64       57        1
+    512 x 512 x 512    1220     1134       25     1241   1220     1132       23
+   1024 x 1024 x 1024  9756     9339      176    11706  10901    11126      287
+
+So nothing is left to BLAS but stacks of matrices, products with a vector on the right, and one or
+two rows times a column-major matrix, which are dot products.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Container, Sequence
+from dataclasses import replace
+from math import prod
+from typing import TYPE_CHECKING, TypeAlias
+
+import numpy as np
+
+from ..ir.graph import Node, Value
+from ..ir.places import NotAffine
+from ..passes.canonical import blas_strides, merge_axes
+from .base import Loop, Reduce
+from .plan import PANEL_BYTES, Guard, Matmul, MatmulForm, Operand, Pack, Role, Slot, Step
+
+if TYPE_CHECKING:
+    from .lower import Stream
+
+PACKED_ROWS = 96
+"""Rows that use a row-major B from which on packing it pays: its cost, about that of 10 rows, is
+then the price of striding through B (64 rows: 309 us plain, 342 packed; 512: 1241 and 1159)."""
+TURNED_ROWS = 3
+"""The same for a B whose columns are adjacent. For one or two rows BLAS computes dot products."""
+STREAMED_ROWS = 8
+"""Rows of one tile: rows cannot be shared without reading B again, so columns are."""
+GRAIN_ROWS = 8
+"""Rows of a tile on AVX-512; 6 elsewhere, where 2 are left over for a smaller one."""
+GRAIN_PANELS = 8
+"""Panels of the widest tile: half a kilobyte of each row of B."""
+PACKING_PANELS = 4
+"""Panels that are packed side by side: a quarter of a kilobyte of each row of B."""
+
+Place: TypeAlias = "tuple[Value, int, tuple[int, ...]]"
+
+
+def reading(value: Value, producer: Callable[[Value], Node | None], rank: int) -> Place:
+    """(base, offset, strides) of an operand that is read through its views, of rank `rank`."""
+    found = blas_strides(value, producer)
+    assert found is not None, "fuse lets only readable operands through"
+    base, offset, strides = found
+    extents = value.type.shape
+    steps = [0 if n == 1 else s for s, n in zip(strides[:-2], extents[:-2], strict=True)]
+    return base, offset, ((0,) * (rank - len(strides)) + (*steps, *strides[-2:]))
+
+
+def steps(matrices: Sequence[Stream], shape: tuple[int, ...], k: int) -> list[Step]:
+    """The product of two stacks of matrices into the third, which has `shape`, by BLAS."""
+    batch, (m, n) = shape[:-2], shape[-2:]
+    try:
+        merged = [merge_axes(s.strides[:-2], batch) for s in matrices]
+        jobs = [((0,) * len(batch), prod(batch), merged)]
+    except NotAffine:  # batch axes that do not merge: one call for each index of all but the last
+        last = [s.strides[-3] for s in matrices]
+        jobs = [((*i, 0), batch[-1], last) for i in np.ndindex(*batch[:-1])]
+    found = []
+    for index, count, far in jobs:
+        operands, meta = [], [count, m, n, k]
+        for s, step, extents in zip(matrices, far, ((m, k), (k, n), (m, n)), strict=True):
+            start = sum(a * b for a, b in zip(index, s.strides[:-2], strict=True))
+            operands.append(Operand(s.slot, (s.offset + start) * s.dtype.itemsize))
+            meta += [step, *_leading(s.strides[-2:], extents)]
+        code = Matmul(matrices[-1].dtype)
+        found.append(Step(code, tuple(operands), tuple(map(int, meta)), int(count)))
+    return found
+
+
+def _leading(strides: Sequence[int], extents: tuple[int, int]) -> tuple[int, int]:
+    """Row and column stride as BLAS wants them: one is 1, the other at least the extent."""
+    row, column = strides
+    rows, columns = extents
+    if columns == 1 or column == 1:
+        return (row if rows > 1 else max(columns, 1)), 1
+    return 1, (column if columns > 1 else max(rows, 1))
+
+
+# ---- the form of each product
+
+
+def choose(
+    slots: Sequence[Slot], steps: Sequence[Step], kept: Container[int] = ()
+) -> tuple[list[Slot], list[Step]]:
+    """The same plan with a form for each product, and the packing that they need.
+
+    What is packed from `kept` slots stays packed from call to call, so that packing always pays.
+    """
+    folded = [_folded(step) if isinstance(step.code, Matmul) else step for step in steps]
+    rows = Counter[object]()
+    for step in folded:
+        if _is_single(step):
+            rows[_matrix(step)] += PACKED_ROWS if step.operands[1].slot in kept else step.meta[1]
+    formed = [_formed(step, rows[_matrix(step)]) if _is_single(step) else step for step in folded]
+    return _with_packing(slots, formed)
+
+
+def _is_single(step: Step) -> bool:
+    """Whether a step is a product of two matrices, not of stacks of them."""
+    return isinstance(step.code, Matmul) and step.meta[0] == 1
+
+
+def _matrix(step: Step) -> object:
+    """What tells one B from another: where it begins, its extents and its strides."""
+    _, _, n, k = step.meta[:4]
+    return step.operands[1], k, n, step.meta[8:10]
+
+
+def _folded(step: Step) -> Step:
+    """A stack of row-major matrices times one matrix is one taller matrix times it."""
+    batch, m, n, k, a_far, a_row, a_column, b_far, b_row, b_column, c_far, c_row, _ = step.meta
+    if m == 1:
+        a_row, c_row = a_far, c_far
+    regular = a_far == m * a_row and c_far == m * c_row and a_column == 1 and a_row >= k
+    if batch == 1 or b_far != 0 or not regular:
+        return step
+    meta = (1, batch * m, n, k, 0, a_row, 1, 0, b_row, b_column, 0, c_row, 1)
+    return replace(step, meta=meta, count=1)
+
+
+def _formed(step: Step, rows: int) -> Step:
+    """A product in the form that suits it; `rows` of the plan are multiplied by the same B."""
+    _, m, n = step.meta[:3]
+    assert isinstance(step.code, Matmul)
+    by_rows = step.meta[9] == 1
+    if n == 1 or (not by_rows and rows < TURNED_ROWS):
+        return step
+    few, packed = m <= STREAMED_ROWS, not by_rows or rows >= PACKED_ROWS
+    if packed:
+        form = MatmulForm.PANELS if few else MatmulForm.PACKED
+    else:
+        form = MatmulForm.STREAMED if few else MatmulForm.PLAIN
+    count, grain = (m, GRAIN_ROWS) if form.by_rows else (_panels(step), GRAIN_PANELS)
+    return replace(step, code=replace(step.code, form=form), count=count, grain=grain)
+
+
+def _lanes(step: Step) -> int:
+    assert isinstance(step.code, Matmul)
+    return PANEL_BYTES // step.code.dtype.itemsize
+
+
+def _panels(step: Step) -> int:
+    return -(-step.meta[2] // _lanes(step))
+
+
+def _with_packing(slots: Sequence[Slot], steps: Sequence[Step]) -> tuple[list[Slot], list[Step]]:
+    """Each matrix that is read in panels is packed once, as soon as it is there."""
+    made = list(slots)
+    panels: dict[object, int] = {}  # matrix -> the slot of its panels
+    packing: dict[int, list[Step]] = {}  # what comes before a step
+    ready: dict[int, int] = {}  # slot -> the step before which it is written as far as we have seen
+    formed = []
+    for number, step in enumerate(steps):
+        if isinstance(step.code, Matmul) and step.code.form.packed:
+            key, (a, b, c) = _matrix(step), step.operands
+            if key not in panels:
+                panels[key] = len(made)
+                _, _, _, k = step.meta[:4]
+                made.append(Slot(Role.TEMPORARY, step.code.dtype, (_panels(step), k, _lanes(step))))
+                packing.setdefault(ready.get(b.slot, 0), []).append(_pack(step, panels[key]))
+            step = replace(step, operands=(a, Operand(panels[key]), c))
+        formed.append(step)
+        ready.update((slot, number + 1) for slot in _written(step))
+    ordered = [s for number, step in enumerate(formed) for s in (*packing.get(number, ()), step)]
+    return made, ordered
+
+
+def _pack(step: Step, panels: int) -> Step:
+    """The packing of a product's B."""
+    assert isinstance(step.code, Matmul)
+    _, _, n, k = step.meta[:4]
+    operands = (step.operands[1], Operand(panels))
+    meta = (k, n, *step.meta[8:10])
+    code = Pack(step.code.dtype)
+    return Step(code, operands, meta, _panels(step), step.where, PACKING_PANELS)
+
+
+def _written(step: Step) -> list[int]:
+    """The slots that a step may write; of a Python step, all that it is given."""
+    if isinstance(step.code, Guard):
+        return []
+    reads = 0
+    if isinstance(step.code, Loop | Reduce):
+        reads = len(step.code.inputs)
+    elif isinstance(step.code, Matmul | Pack):
+        reads = len(step.operands) - 1
+    return [operand.slot for operand in step.operands[reads:]]
