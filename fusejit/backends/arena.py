@@ -1,59 +1,78 @@
-"""The arena: temporaries whose lifetimes do not meet share bytes."""
+"""The arena: buffers whose lifetimes do not meet share bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from .plan import Role, Slot, Step
+from .inplace import heirs
+from .plan import Role, Slot, Step, Strip
 
 ALIGNMENT = 64  # a cache line, and the widest vector
 
 
 def place_temporaries(
-    slots: Sequence[Slot], steps: Sequence[Step], reuse: bool
+    slots: Sequence[Slot], steps: Sequence[Step], strips: Sequence[Strip], reuse: bool
 ) -> tuple[tuple[Slot, ...], int]:
-    """The slots with temporaries placed, first fit, and the arena's size in bytes."""
-    born, dies = _lifetimes(slots, steps)
-    placed = list(slots)
-    free: list[tuple[int, int]] = []  # (offset, size), sorted, neighbours joined
-    size = 0
-    ending: dict[int, list[int]] = {}
-    starting: dict[int, list[int]] = {}
-    for slot, step in born.items():
-        starting.setdefault(step, []).append(slot)
-        ending.setdefault(dies[slot], []).append(slot)
-    for step in range(len(steps)):
-        for slot in starting.get(step, ()):
-            need = _bytes(slots[slot])
-            at = _take(free, need) if reuse else None
-            if at is None:
-                at, size = _extend(free, size, need) if reuse else (size, size + need)
-            placed[slot] = replace(slots[slot], offset=at)
-        for slot in ending.get(step, ()):
-            _give(free, placed[slot].offset, _bytes(slots[slot]))
+    """The slots with temporaries placed, and the arena's size in bytes.
+
+    The steps of a strip run side by side, so what any of them touches lives through all of it;
+    but a loop may work in place.
+    """
+    lives: dict[int, tuple[int, int]] = {}
+    for time, strip in enumerate(strips):
+        for step in steps[strip.first : strip.end]:
+            for operand in step.operands:
+                if operand.slot >= 0 and slots[operand.slot].role is Role.TEMPORARY:
+                    lives[operand.slot] = (lives.get(operand.slot, (time, 0))[0], time)
+    owners: dict[int, int] = {}  # whose memory a temporary takes over
+    if not reuse:
+        lives = dict.fromkeys(lives, (0, len(strips)))
+    else:
+        lives |= dict.fromkeys(_kept(steps, strips) & lives.keys(), (0, len(strips)))
+        for heir, before in heirs(slots, steps, strips, lives).items():
+            owners[heir] = first = owners.get(before, before)
+            lives[first] = (lives[first][0], lives.pop(heir)[1])
+    offsets, size = place(lives, {slot: slots[slot].bytes for slot in lives})
+    offsets |= {heir: offsets[first] for heir, first in owners.items()}
+    placed = [
+        replace(slot, offset=offsets[number]) if number in offsets else slot
+        for number, slot in enumerate(slots)
+    ]
     return tuple(placed), size
 
 
-def _bytes(slot: Slot) -> int:
-    count = slot.dtype.itemsize
-    for extent in slot.shape:
-        count *= extent
-    return -(-max(count, 1) // ALIGNMENT) * ALIGNMENT
+def _kept(steps: Sequence[Step], strips: Sequence[Strip]) -> set[int]:
+    """The slots whose content outlives a run."""
+    inside = (
+        step for strip in strips if strip.kept >= 0 for step in steps[strip.first : strip.end]
+    )
+    return {operand.slot for step in inside for operand in step.operands}
 
 
-def _lifetimes(
-    slots: Sequence[Slot], steps: Sequence[Step]
-) -> tuple[dict[int, int], dict[int, int]]:
-    """First and last step that touches each temporary."""
-    born: dict[int, int] = {}
-    dies: dict[int, int] = {}
-    for number, step in enumerate(steps):
-        for operand in step.operands:
-            if operand.slot >= 0 and slots[operand.slot].role is Role.TEMPORARY:
-                born.setdefault(operand.slot, number)
-                dies[operand.slot] = number
-    return born, dies
+def place(
+    lives: Mapping[int, tuple[int, int]], sizes: Mapping[int, int]
+) -> tuple[dict[int, int], int]:
+    """Offsets, first fit, for buffers that live from a time to a time, and what all take."""
+    offsets: dict[int, int] = {}
+    free: list[tuple[int, int]] = []  # (offset, size), sorted, neighbours joined
+    ending = sorted((dies, buffer) for buffer, (_, dies) in lives.items())
+    total = ended = 0
+    for buffer, (born, _) in sorted(lives.items(), key=lambda item: (item[1][0], item[0])):
+        while ending[ended][0] < born:
+            gone = ending[ended][1]
+            _give(free, offsets[gone], _aligned(sizes[gone]))
+            ended += 1
+        need = _aligned(sizes[buffer])
+        at = _take(free, need)
+        if at is None:
+            at, total = _extend(free, total, need)
+        offsets[buffer] = at
+    return offsets, total
+
+
+def _aligned(size: int) -> int:
+    return -(-max(size, 1) // ALIGNMENT) * ALIGNMENT
 
 
 def _take(free: list[tuple[int, int]], need: int) -> int | None:

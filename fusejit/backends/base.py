@@ -68,15 +68,22 @@ class Reduce:
     """combine over the reduced axis of program(inputs...).
 
     meta extents are [kept, reduced] for ROW and [kept, reduced, columns] for COLUMN; inputs have a
-    stride along each of these axes (an input's walk is along the innermost one), the single output
-    has [kept stride] or [kept stride, columns stride]. `combine` is a program (accumulator, x) ->
+    stride along each of these axes (an input's walk is along the innermost one), the output has
+    [kept stride] or [kept stride, columns stride]. `combine` is a program (accumulator, x) ->
     accumulator that is associative up to rounding; `identity` is its neutral element.
+
+    The first result of `program` is what is combined. Any others are `stored` as they are: operands
+    between the inputs and the output, with strides as inputs have them, and with the rights of a
+    loop's outputs. So a softmax keeps the exponentials that it adds up.
 
     The order of combination is a function of the extents alone, whatever the vector width: the
     reduced axis is cut into blocks of BLOCK elements (BLOCK_ROWS for COLUMN). ROW: inside a block,
     element j goes to virtual lane j % LANES in order; the lanes of the block are combined into the
     running lanes; at the end lanes are folded in halves (lane i with lane i + LANES/2, and so on).
     COLUMN: rows of a block are combined in order, then the block into the running value.
+
+    A kernel can be shared by its kept axis only. Where that is short and the rest is long, lowering
+    makes several kernels of one reduction; `reducing` says where it cuts, again by extents alone.
     """
 
     form: Form
@@ -85,6 +92,7 @@ class Reduce:
     program: Program
     combine: Program
     identity: bool | int | float
+    stored: tuple[Access, ...] = ()
 
 
 LANES = 64  # 4 accumulators of 16 floats: hides the latency of an add on AVX-512, 8 ymm on AVX2

@@ -39,21 +39,42 @@ def module(kernel: Reduce, target: Target) -> str:
     axes = 2 if row else 3
     # A row's result is one element: it has no innermost axis that a walk could speak of.
     output = Access(kernel.output.dtype, Walk.STRIDED) if row else kernel.output
-    groups = [("x", kernel.inputs, axes), ("y", (output,), axes - 1)]
+    groups = [("x", kernel.inputs, axes), ("z", kernel.stored, axes), ("y", (output,), axes - 1)]
     writer = _Writer(text, target, kernel, Body(kernel.program, kernel.inputs))
     if row:
         writer.reserve()
     text.comment("extents, then each operand: where it begins and its strides in elements")
-    extents, (inputs, outputs) = open_operands(text, axes, groups)
+    extents, (inputs, stored, outputs) = open_operands(text, axes, groups)
     with text.loop("kept", ("%begin", "%end", 1)) as trip:
         inner = [moved(text, o, 0, trip.index, "r0") for o in inputs]
+        kept = [moved(text, o, 0, trip.index, "r0") for o in stored]
         result = moved(text, outputs[0], 0, trip.index, "r0")
         if row:
-            writer.row(extents[1], inner, result.base)
+            writer.row(extents[1], inner, kept, result.base)
         else:
-            writer.columns(extents[1], extents[2], inner, result)
+            writer.columns(extents[1], extents[2], inner, kept, result)
     text.do("ret i64 0")
     return assemble(text, target)
+
+
+@dataclass(frozen=True)
+class _Values:
+    """What is reduced, some lanes at a time."""
+
+    vectors: Vectors
+    stored: list[Operand]
+
+    @property
+    def lanes(self) -> Lanes:
+        return self.vectors.lanes
+
+    def at(self, start: str, mask: str | None) -> str:
+        """The lanes from `start` on; what is to be stored beside them is stored."""
+        value, *others = self.vectors.compute(start, mask)
+        for operand, other in zip(self.stored, others, strict=True):
+            offsets = self.vectors.offsets[operand.name]
+            write(self.lanes, operand, start, offsets, mask, other)
+        return value
 
 
 @dataclass(frozen=True)
@@ -71,13 +92,15 @@ class _Writer:
     def masked(self) -> bool:
         """Whether what is moved in vectors can be masked; a row's result is not."""
         row = self.kernel.form is Form.ROW
-        return can_mask(self.target, self.kernel.inputs + (() if row else (self.kernel.output,)))
+        moving = self.kernel.inputs + self.kernel.stored
+        return can_mask(self.target, moving + (() if row else (self.kernel.output,)))
 
     def lanes(self, width: int) -> Lanes:
         return Lanes(self.text, self.target, width)
 
     def width(self, vectors: int) -> int:
-        itemsize = widest(self.body, (*self.kernel.inputs, self.kernel.output))
+        kernel = self.kernel
+        itemsize = widest(self.body, (*kernel.inputs, *kernel.stored, kernel.output))
         return min(lane_count(self.target, itemsize, vectors), LANES)
 
     def vectors(self) -> int:
@@ -115,16 +138,21 @@ class _Writer:
         if not self.masked:
             self.text.do(f"%partial = alloca [{LANES} x {stored}], align 64")
 
-    def row(self, length: str, inputs: list[Operand], result: str) -> None:
+    def values(
+        self, width: int, inputs: list[Operand], uniform: dict[int, str], stored: list[Operand]
+    ) -> _Values:
+        lanes = self.lanes(width)
+        return _Values(prepare(lanes, self.body, inputs, uniform, stored), stored)
+
+    def row(self, length: str, inputs: list[Operand], stored: list[Operand], result: str) -> None:
         text, every, before = self.text, self.lanes(LANES), self.text.block
         # An empty row has no element that a SPLAT operand could be read from.
         text.branch(text.let("some", f"icmp slt i64 0, {length}"), "row", "fold")
         text.label("row", "the reduced axis; first what is the same all along it")
         uniform = emit_uniform(text, self.target, self.body, inputs)
-        lanes = self.lanes(self.width(self.vectors()))
-        vectors = prepare(lanes, self.body, inputs, uniform, [])
-        scalars = prepare(self.lanes(1), self.body, inputs, uniform, [])
-        if lanes.width == LANES:
+        vectors = self.values(self.width(self.vectors()), inputs, uniform, stored)
+        scalars = self.values(1, inputs, uniform, stored)
+        if vectors.lanes.width == LANES:
             carried = self.carried(every, "running")
             with text.loop("block", ("0", length, BLOCK), carried) as block:
                 stop = self.block_end(block.index, BLOCK, length)
@@ -141,7 +169,7 @@ class _Writer:
         value = text.let("lanes", f"phi {every.type(self.element)} {paths}")
         self.save(self.lanes(1), result, "0", self.fold(value))
 
-    def groups(self, vectors: Vectors, scalars: Vectors, length: str) -> str:
+    def groups(self, vectors: _Values, scalars: _Values, length: str) -> str:
         """The running lanes of a row, a group of lanes at a time, each over the whole block."""
         text, lanes, every = self.text, vectors.lanes, self.lanes(LANES)
         self.save(every, "%running", "0", every.const(self.element, self.kernel.identity))
@@ -155,12 +183,12 @@ class _Writer:
                 self.save(lanes, "%running", group.index, self.combine(lanes, running, total))
         return self.load(every, "%running", "0")
 
-    def group(self, vectors: Vectors, scalars: Vectors, first: str, stop: str) -> str:
+    def group(self, vectors: _Values, scalars: _Values, first: str, stop: str) -> str:
         """For each lane, combine the elements `first`, `first` + LANES, ... before `stop`."""
         text, lanes = self.text, vectors.lanes
         limit = text.let("limit", f"sub i64 {stop}, {lanes.width - 1}")
         with text.loop("run", (first, limit, LANES), self.carried(lanes, "sum")) as run:
-            (value,) = vectors.compute(run.index, None)
+            value = vectors.at(run.index, None)
             run.following.append(self.combine(lanes, run.values[0], value))
         if not self.masked:
             return self.end_of_group(lanes, scalars, run, stop)
@@ -168,20 +196,20 @@ class _Writer:
         comment = "at most once: lanes that lie before the end"
         with text.loop("last", (run.index, stop, LANES), carried, comment) as last:
             mask = lane_mask(lanes, last.index, stop)
-            (value,) = vectors.compute(last.index, mask)
+            value = vectors.at(last.index, mask)
             more = self.combine(lanes, last.values[0], value)
             kept = lanes.select("kept", mask, self.element, more, last.values[0])
             last.following.append(kept)
         return last.values[0]
 
-    def end_of_group(self, lanes: Lanes, scalars: Vectors, run: Trip, stop: str) -> str:
+    def end_of_group(self, lanes: Lanes, scalars: _Values, run: Trip, stop: str) -> str:
         """The same without masks: the sums go to memory, where lanes are reached one by one."""
         text, single = self.text, scalars.lanes
         self.save(lanes, "%partial", "0", run.values[0])
         end = self.block_end(run.index, lanes.width, stop)
         with text.loop("last", (run.index, end, 1), (), "lanes that lie before the end") as last:
             lane = text.let("lane", f"sub i64 {last.index}, {run.index}")
-            (value,) = scalars.compute(last.index, None)
+            value = scalars.at(last.index, None)
             before = self.load(single, "%partial", lane)
             self.save(single, "%partial", lane, self.combine(single, before, value))
         return self.load(lanes, "%partial", "0")
@@ -216,18 +244,25 @@ class _Writer:
 
     # Columns: [kept, reduced, columns]
 
-    def columns(self, rows: str, count: str, inputs: list[Operand], output: Operand) -> None:
+    def columns(
+        self,
+        rows: str,
+        count: str,
+        inputs: list[Operand],
+        stored: list[Operand],
+        output: Operand,
+    ) -> None:
         text, masked = self.text, self.masked
         width = self.width(self.vectors())
         limit = text.let("limit", f"sub i64 {count}, {width - 1}")
         with text.loop("wide", ("0", limit, width), (), f"{width} columns") as trip:
-            self.column(self.lanes(width), trip.index, None, rows, inputs, output)
+            self.column(self.lanes(width), trip.index, None, rows, inputs, stored, output)
         rest = self.width(1) if masked else 1
         comment = f"the rest, {rest} columns, masked" if masked else "the rest, one by one"
         with text.loop("rest", (trip.index, count, rest), (), comment) as trip:
             lanes = self.lanes(rest)
             mask = lane_mask(lanes, trip.index, count) if masked else None
-            self.column(lanes, trip.index, mask, rows, inputs, output)
+            self.column(lanes, trip.index, mask, rows, inputs, stored, output)
 
     def column(
         self,
@@ -236,6 +271,7 @@ class _Writer:
         mask: str | None,
         rows: str,
         inputs: list[Operand],
+        stored: list[Operand],
         output: Operand,
     ) -> None:
         """Combine all rows of the columns from `at` on and store the result."""
@@ -246,9 +282,9 @@ class _Writer:
             bounds = (block.index, stop, 1)
             with text.loop("run", bounds, self.carried(lanes, "sum")) as run:
                 here = [moved(text, o, 1, run.index, "r1") for o in inputs]
+                kept = [moved(text, o, 1, run.index, "r1") for o in stored]
                 uniform = emit_uniform(text, self.target, self.body, here)
-                vectors = prepare(lanes, self.body, here, uniform, [])
-                (value,) = vectors.compute(at, mask)
+                value = self.values(lanes.width, here, uniform, kept).at(at, mask)
                 run.following.append(self.combine(lanes, run.values[0], value))
             total = self.combine(lanes, block.values[0], run.values[0])
             block.following.append(total)
