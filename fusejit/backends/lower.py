@@ -6,24 +6,28 @@ all operands walk alike are merged, so a contiguous array of any rank is one fla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..dtypes import COMPILED
+from ..ir.affine import Affine
 from ..ir.graph import FUSED, GUARD, Constant, FusedKind, Graph, Node, Value
-from ..ir.places import NotAffine
 from ..op import Array, Assembly, Reduction
-from ..passes.canonical import blas_strides, merge_axes, reduction_layout
+from ..passes.canonical import reduction_layout
 from ..passes.kinds import is_blas, is_compiled_reduction, is_pointwise, is_source, is_view
 from ..passes.simplify import covers
 from ..scalar import BOOL, Program, trace
+from . import products
 from .arena import place_temporaries
-from .base import Access, Form, Loop, Reduce, Walk
+from .base import Access, Form, Loop
+from .cost import nanoseconds
 from .expand import Body, Expander, Read
-from .plan import Code, Guard, Matmul, Opaque, Operand, Plan, Role, Slot, Step
+from .plan import Code, Guard, Opaque, Operand, Plan, Role, Slot, Step
+from .reducing import Reducing, walk
+from .strips import form
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +67,16 @@ def computed_results(graph: Graph) -> list[Value]:
     return list(dict.fromkeys(v for v in graph.results if v in made))
 
 
-def lower(graph: Graph, reuse: bool = True) -> Plan:
-    """The plan of a fused graph; `reuse=False` gives every temporary memory of its own."""
-    return _Lowering(graph).run(reuse)
+def lower(graph: Graph, reuse: bool = True, unchanging: Container[int] = ()) -> Plan:
+    """The plan of a fused graph.
+
+    Args:
+        graph: what to compute.
+        reuse: False gives every temporary memory of its own.
+        unchanging: positions of inputs whose arrays never change while they live; what is packed
+            from them is kept between runs.
+    """
+    return _Lowering(graph).run(reuse, unchanging)
 
 
 def working_nodes(graph: Graph) -> list[Node]:
@@ -84,19 +95,16 @@ class _Lowering:
         self.slots: list[Slot] = []
         self.steps: list[Step] = []
         self.storage: dict[Value, Storage] = {}
+        self.copies: dict[Value, list[Storage]] = {}  # where else loops store what they compute
         self.constants: dict[object, int] = {}
         self.expander = Expander()
         self.working: dict[Node, None] = {}  # in the order of their steps
 
-    def run(self, reuse: bool) -> Plan:
+    def run(self, reuse: bool, unchanging: Container[int] = ()) -> Plan:
         inputs = tuple(self._store(v, Role.INPUT).slot for v in self.graph.inputs)
         outputs = tuple(self._store(v, Role.OUTPUT).slot for v in self.results)
-        for node in self.graph.nodes:
-            if (
-                isinstance(node.op, Assembly)
-                and covers(node)
-                and node.outputs[0].type.dtype in COMPILED
-            ):
+        for node in reversed(self.graph.nodes):  # an assembly inside another lies in its region
+            if _is_covered(node):
                 self._place_operands(node)
         for node in self.graph.nodes:
             for value in node.outputs:
@@ -104,8 +112,21 @@ class _Lowering:
                     self._store(value, Role.TEMPORARY)
             if all(v.type.size for v in node.outputs) or node.op is GUARD:
                 self._lower(node)
-        slots, arena = place_temporaries(self.slots, self.steps, reuse)
-        return Plan(self.graph.name, slots, tuple(self.steps), inputs, outputs, arena)
+        kept = {slot for position, slot in enumerate(inputs) if position in unchanging}
+        self.slots, self.steps = products.choose(self.slots, self.steps, kept)
+        formed = form(self.slots, self.steps, kept)
+        slots, arena = place_temporaries(formed.slots, formed.steps, formed.strips, reuse)
+        return Plan(
+            self.graph.name,
+            slots,
+            formed.steps,
+            inputs,
+            outputs,
+            arena,
+            formed.strips,
+            formed.scratch,
+            sum(map(nanoseconds, self.steps)),
+        )
 
     # ---- storage
 
@@ -120,10 +141,29 @@ class _Lowering:
         (output,) = node.outputs
         whole = self.storage.get(output) or self._store(output, Role.TEMPORARY)
         for operand, region in zip(node.inputs, self._regions(node), strict=True):
+            part = self._part(whole, region)
             made = self.producers.get(operand)
-            sole = len(self.uses[operand]) == 1 and operand not in self.storage
-            if made is not None and sole and _is_loop(made):
-                self.storage[operand] = self._part(whole, region)
+            if operand not in self.storage and self._may_lie(operand, part):
+                self.storage[operand] = part
+            elif made is not None and _is_loop(made):
+                self.copies.setdefault(operand, []).append(part)
+
+    def _may_lie(self, operand: Value, part: Storage) -> bool:
+        """Whether `operand` can be made inside another array, and found there by all its readers.
+
+        Kernels address what they read as a contiguous array, so an operand that others read too
+        must be one inside the whole; then anything compiled may make it. If assemblies are all that
+        reads it, it may have gaps; then a loop, or an assembly of such, must make it.
+        """
+        made = self.producers.get(operand)
+        if made is None:
+            return False
+        readers = self.uses[operand]
+        if _walks_contiguously(part.strides, operand.type.shape):
+            compiled = _is_covered(made) or kernel_kind(made) is not None
+            return compiled and all(_reads_parts(reader) for reader in readers)
+        assembled = all(isinstance(reader.op, Assembly) for reader in readers)
+        return assembled and (_is_loop(made) or _is_covered(made))
 
     def _regions(self, node: Node) -> Sequence[Sequence[tuple[int, int]]]:
         assert isinstance(node.op, Assembly)
@@ -170,9 +210,15 @@ class _Lowering:
         """A fused node, or a bare one, whose body is itself."""
         if kind is FusedKind.LOOP:
             shape = body.roots[0].type.shape
-            program, reads = self.expander.expand(body, shape, body.roots)
+            stored = [
+                (inner, outer.type.dtype, storage)
+                for inner, outer in zip(body.roots, node.outputs, strict=True)
+                for storage in (self._where(outer), *self.copies.get(outer, ()))
+            ]
+            program, reads = self.expander.expand(body, shape, [inner for inner, _, _ in stored])
             streams = [self._stream(read, body.outer) for read in reads]
-            self._loop(shape, program, streams, [self._target(v) for v in node.outputs], node)
+            targets = [Stream(s.slot, dtype, s.offset, s.strides) for _, dtype, s in stored]
+            self._loop(shape, program, streams, targets, node)
         elif kind is FusedKind.REDUCE:
             self._reduce(body, node)
         else:
@@ -201,7 +247,7 @@ class _Lowering:
         both = (*streams, *targets)
         extents, strides = merge_loop_axes(shape, [s.strides for s in both])
         accesses = tuple(
-            Access(s.dtype, _walk(s.slot, row[-1])) for s, row in zip(both, strides, strict=True)
+            Access(s.dtype, walk(s.slot, row[-1])) for s, row in zip(both, strides, strict=True)
         )
         count = len(streams)
         kernel = Loop(len(extents), accesses[:count], accesses[count:], program)
@@ -213,75 +259,44 @@ class _Lowering:
         op, (operand,) = inner.op, inner.inputs
         assert isinstance(op, Reduction)
         layout = reduction_layout(inner)
-        program, reads = self.expander.expand(body, operand.type.shape, [operand])
-        collapsed = layout.collapse([read.address for read in reads])
-        kept, reduced, columns = layout.extents
-        form = Form.COLUMN if layout.has_columns else Form.ROW
-        axes = 3 if layout.has_columns else 2
-        target = self._target(node.outputs[0])
-        operands, accesses, meta = [], [], [kept, reduced, columns][:axes]
-        for read, (_, strides) in zip(reads, collapsed, strict=True):
-            stream = self._stream(read, body.outer)
-            operands.append(stream.operand())
-            accesses.append(Access(stream.dtype, _walk(stream.slot, strides[axes - 1])))
-            meta += strides[:axes]
-        meta += [columns, 1] if layout.has_columns else [1]
-        dtype = operand.type.dtype
-        kernel = Reduce(
-            form,
-            tuple(accesses),
-            Access(target.dtype, Walk.UNIT),
+        program, reads = self.expander.expand(body, operand.type.shape, [operand, *body.roots[1:]])
+        target, *stored = map(self._target, node.outputs)
+        both = [*(self._stream(read, body.outer) for read in reads), *stored]
+        collapsed = layout.collapse([Affine(s.offset, s.strides) for s in both])
+        streams = [
+            replace(s, strides=strides) for s, (_, strides) in zip(both, collapsed, strict=True)
+        ]
+        columns, dtype = layout.extents[2], operand.type.dtype
+        job = Reducing(
+            Form.COLUMN if layout.has_columns else Form.ROW,
+            layout.extents,
+            tuple(streams[: len(reads)]),
+            replace(target, strides=(columns, 1)),
             program,
             trace(op.combine, [dtype, dtype]),
             dtype.type(op.identity(dtype)).item(),
+            tuple(streams[len(reads) :]),
         )
-        self._step(kernel, [*operands, target.operand()], tuple(meta), kept, node)
+        for step in job.steps(self._temporary):
+            self._add(step, node)
+
+    def _temporary(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Stream:
+        """A buffer that is no value of the graph."""
+        self.slots.append(Slot(Role.TEMPORARY, dtype, shape))
+        return Stream(len(self.slots) - 1, dtype, 0, row_major(shape))
 
     def _matmul(self, body: Body, node: Node) -> None:
         producers = body.producers()
         inner = producers[body.roots[0]]
-        out = inner.outputs[0].type
-        batch, (m, n), k = out.shape[:-2], out.shape[-2:], inner.inputs[0].type.shape[-1]
-        readings = [self._matrix(v, producers, body.outer, len(out.shape)) for v in inner.inputs]
-        target = self._target(node.outputs[0])
-        rows = [*readings, target]
-        try:
-            merged = [merge_axes(s.strides[:-2], batch) for s in rows]
-            jobs = [((0,) * len(batch), int(np.prod(batch, dtype=int)), merged)]
-        except (
-            NotAffine
-        ):  # batch axes that do not merge: one call for each index of all but the last
-            jobs = [
-                ((*i, 0), batch[-1], [s.strides[-3] for s in rows]) for i in np.ndindex(*batch[:-1])
-            ]
-        extents = ((m, k), (k, n), (m, n))
-        for index, count, steps in jobs:
-            starts = [sum(a * b for a, b in zip(index, s.strides[:-2], strict=True)) for s in rows]
-            operands = [
-                Operand(s.slot, (s.offset + start) * s.dtype.itemsize)
-                for s, start in zip(rows, starts, strict=True)
-            ]
-            meta = [count, m, n, k]
-            for s, step, shape in zip(rows, steps, extents, strict=True):
-                meta += [step, *_leading(s.strides[-2:], shape)]
-            self._step(Matmul(out.dtype), operands, tuple(meta), count, node)
-
-    def _matrix(
-        self, value: Value, producers: Mapping[Value, Node], outer: Mapping[Value, Value], rank: int
-    ) -> Stream:
-        found = blas_strides(value, producers.get)
-        assert found is not None, "fuse lets only readable operands through"
-        base, offset, strides = found
-        storage = self._where(outer.get(base, base))
-        extents = value.type.shape
-        steps = [0 if n == 1 else s for s, n in zip(strides[:-2], extents[:-2], strict=True)]
-        padding = (0,) * (rank - len(strides))
-        return Stream(
-            storage.slot,
-            value.type.dtype,
-            storage.offset + offset,
-            (*padding, *steps, *strides[-2:]),
-        )
+        shape, k = inner.outputs[0].type.shape, inner.inputs[0].type.shape[-1]
+        matrices = []
+        for value in inner.inputs:
+            base, offset, strides = products.reading(value, producers.get, len(shape))
+            storage = self._where(body.outer.get(base, base))
+            dtype = value.type.dtype
+            matrices.append(Stream(storage.slot, dtype, storage.offset + offset, strides))
+        for step in products.steps([*matrices, self._target(node.outputs[0])], shape, k):
+            self._add(step, node)
 
     def _assemble(self, node: Node) -> None:
         whole = self._where(node.outputs[0])
@@ -291,7 +306,8 @@ class _Lowering:
             self._copy(zero, node.outputs[0].type.shape, whole, node)
         for operand, region in zip(node.inputs, self._regions(node), strict=True):
             part = self._part(whole, region)
-            if self._where(operand) != part and operand.type.size:
+            there = (self._where(operand), *self.copies.get(operand, ()))
+            if part not in there and operand.type.size:
                 self._copy(operand, operand.type.shape, part, node)
 
     def _copy(self, value: Value, shape: tuple[int, ...], target: Storage, node: Node) -> None:
@@ -315,10 +331,11 @@ class _Lowering:
     def _step(
         self, code: Code, operands: Sequence[Operand], meta: tuple[int, ...], count: int, node: Node
     ) -> None:
+        self._add(Step(code, tuple(operands), tuple(int(m) for m in meta), count), node)
+
+    def _add(self, step: Step, node: Node) -> None:
         self.working[node] = None
-        self.steps.append(
-            Step(code, tuple(operands), tuple(int(m) for m in meta), count, node.where)
-        )
+        self.steps.append(replace(step, where=node.where))
 
 
 def kernel_kind(node: Node) -> FusedKind | None:
@@ -337,19 +354,21 @@ def _is_loop(node: Node) -> bool:
     return kernel_kind(node) is FusedKind.LOOP
 
 
-def _walk(slot: int, stride: int) -> Walk:
-    if slot < 0:
-        return Walk.INDEX
-    return {1: Walk.UNIT, 0: Walk.SPLAT}.get(stride, Walk.STRIDED)
+def _is_covered(node: Node) -> bool:
+    """Whether the node is an assembly that kernels make, without zeros between its parts."""
+    compiled = isinstance(node.op, Assembly) and node.outputs[0].type.dtype in COMPILED
+    return compiled and covers(node)
 
 
-def _leading(strides: Sequence[int], extents: tuple[int, int]) -> tuple[int, int]:
-    """Row and column stride as BLAS wants them: one is 1, the other at least the extent."""
-    row, column = strides
-    rows, columns = extents
-    if columns == 1 or column == 1:
-        return (row if rows > 1 else max(columns, 1)), 1
-    return 1, (column if columns > 1 else max(rows, 1))
+def _reads_parts(node: Node) -> bool:
+    """Whether the node can read an array that starts inside another; NumPy steps and guards get
+    whole ones."""
+    return kernel_kind(node) is not None or isinstance(node.op, Assembly)
+
+
+def _walks_contiguously(strides: Sequence[int], shape: Sequence[int]) -> bool:
+    pairs = zip(strides, row_major(shape), shape, strict=True)
+    return all(stride == dense for stride, dense, extent in pairs if extent != 1)
 
 
 def merge_loop_axes(

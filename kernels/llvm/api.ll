@@ -34,7 +34,13 @@
   ptr,                    ; 8 %Step
   ptr,                    ; 9 Python: () -> tuple, whose first item is the address of another frame
   ptr,                    ; 10 Python: (step, bytes) -> what `run` returns when a guard stops it
-  ptr                     ; 11 Python: (inputs) -> raises the TypeError that says what is wrong
+  ptr,                    ; 11 Python: (inputs) -> raises the TypeError that says what is wrong
+  i64,                    ; 12 number of strips
+  ptr,                    ; 13 %Strip
+  i64,                    ; 14 bytes of scratch that a thread needs
+  i64,                    ; 15 whether it takes so long that the GIL is given up
+  i64,                    ; 16 number of %Keep of a frame
+  i64                     ; 17 whether it has work enough to wake threads for, not only to use what is awake
 }
 
 ; The memory of one run: pointers, and behind `owner` the temporaries. A run that finds the plan's own
@@ -45,8 +51,15 @@
   ptr,                    ; 2 a cell of 8 bytes for each input: where a Python float is put
   ptr,                    ; 3 operand pointers of all steps
   ptr,                    ; 4 the object that owns temporaries and cells (borrowed)
-  i64                     ; 5 after a stop: which step
+  i64,                    ; 5 after a stop: which step
+  ptr,                    ; 6 scratch of all threads
+  i64,                    ; 7 for how many threads it is enough
+  ptr,                    ; 8 the thread state of the GIL that was given up, or null
+  ptr                     ; 9 %Keep
 }
+
+; What a strip has computed from one binding alone, and whether it is still that of the object in `list`.
+%Keep = type { i64, i64, ptr }    ; binding, whether it is valid, a Python list of that one object
 
 %Patch = type { i64, i64, i64 }   ; operand number, binding number, byte offset
 
@@ -55,8 +68,25 @@
   ptr,                    ; 1 its meta, or the %Call of a Python step
   i64,                    ; 2 extent of the outermost axis
   i64,                    ; 3 number of its first operand
-  i64                     ; 4 number of the step in the plan
+  i64,                    ; 4 number of the step in the plan
+  i64                     ; 5 how much of its outermost axis makes a row of its strip
 }
+
+; Steps that run together: one after the other if the grain is 0, else that many rows at a time.
+%Strip = type {
+  i64,                    ; 0 its first step
+  i64,                    ; 1 the end of its steps
+  i64,                    ; 2 rows
+  i64,                    ; 3 grain
+  i64,                    ; 4 the most threads
+  i64,                    ; 5 number of operands in scratch
+  ptr,                    ; 6 %Scratch
+  i64,                    ; 7 number of its first operand
+  i64,                    ; 8 number of its operands
+  i64                     ; 9 the %Keep that says whether it need not run, or -1
+}
+
+%Scratch = type { i64, i64, i64 }   ; operand number, byte offset in the scratch, bytes of a row
 
 %Call = type { ptr, i64, ptr }    ; Python callable, number of operands, a %View for each
 
@@ -75,6 +105,7 @@
 @PyBytes_Type = external global i8
 @_Py_NoneStruct = external global i8
 @PyExc_AttributeError = external global ptr
+@PyExc_Exception = external global ptr
 
 declare void @Py_IncRef(ptr)
 declare void @Py_DecRef(ptr)
@@ -83,12 +114,16 @@ declare void @PyErr_Clear()
 declare i32 @PyErr_ExceptionMatches(ptr)
 declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)     ; takes over the dtype
 declare i32 @PyArray_SetBaseObject(ptr, ptr)                                  ; takes over the base
+declare ptr @PyEval_SaveThread()
+declare void @PyEval_RestoreThread(ptr)
 declare i64 @PyType_GetFlags(ptr)
 declare ptr @PyType_GenericAlloc(ptr, i64)
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)
 declare ptr @PyObject_GetAttr(ptr, ptr)
 declare i64 @PyObject_Size(ptr)
 declare i32 @PyObject_RichCompareBool(ptr, ptr, i32)
+declare ptr @PyDict_New()
+declare i32 @PyDict_SetItem(ptr, ptr, ptr)
 declare ptr @PyDict_GetItemWithError(ptr, ptr)                                ; borrowed
 declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)                                      ; borrowed; 0 at the end
 declare ptr @PyCell_Get(ptr)

@@ -1,5 +1,5 @@
-; Runs a plan: binds, allocates the outputs, walks the steps. The GIL is held throughout; only a Python
-; step may give it up, so everything that such a step could drop or re-enter is guarded against that.
+; Runs a plan: binds, allocates the outputs, walks the strips. Another Python thread may come in while the
+; GIL is given up, and a Python step may do anything, so all that they could drop or re-enter is guarded.
 
 ; ---- steps with the ABI of kernels: i64 (operands, meta, begin, end); 0 means go on
 
@@ -211,7 +211,7 @@ loop:
 
 one:
   %spec = getelementptr %Array, ptr %specs, i64 %i
-  %array = call ptr @array.new(ptr %spec, ptr null, i32 0)
+  %array = call ptr @output.new(ptr %spec)
   %failed = icmp eq ptr %array, null
   br i1 %failed, label %done, label %keep
 
@@ -263,54 +263,6 @@ done:
   ret void
 }
 
-; Walk the steps. The number of the place in the step array where it stopped, or -1: went through.
-define internal i64 @walk(ptr %plan, ptr %frame) #0 {
-entry:
-  %count.at = getelementptr %Plan, ptr %plan, i32 0, i32 7
-  %count = load i64, ptr %count.at
-  %steps.at = getelementptr %Plan, ptr %plan, i32 0, i32 8
-  %steps = load ptr, ptr %steps.at
-  %operands.at = getelementptr %Frame, ptr %frame, i32 0, i32 3
-  %operands = load ptr, ptr %operands.at
-  br label %loop
-
-loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %after ]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %done
-
-one:
-  %step = getelementptr %Step, ptr %steps, i64 %i
-  %code = load ptr, ptr %step
-  %meta.at = getelementptr %Step, ptr %step, i32 0, i32 1
-  %meta = load ptr, ptr %meta.at
-  %extent.at = getelementptr %Step, ptr %step, i32 0, i32 2
-  %extent = load i64, ptr %extent.at
-  %first.at = getelementptr %Step, ptr %step, i32 0, i32 3
-  %first = load i64, ptr %first.at
-  %own = getelementptr ptr, ptr %operands, i64 %first
-  %python = icmp eq ptr %code, null
-  br i1 %python, label %call.it, label %native
-
-native:
-  %native.status = call i64 %code(ptr %own, ptr %meta, i64 0, i64 %extent)
-  br label %after
-
-call.it:
-  %python.status = call i64 @call.python(ptr %frame, ptr %meta, ptr %own)
-  br label %after
-
-after:
-  %status = phi i64 [ %native.status, %native ], [ %python.status, %call.it ]
-  %next = add i64 %i, 1
-  %stop = icmp ne i64 %status, 0
-  br i1 %stop, label %done, label %loop
-
-done:
-  %where = phi i64 [ -1, %loop ], [ %i, %after ]
-  ret i64 %where
-}
-
 ; Run. 0: outputs are bound; 1: a guard stopped it, the frame says where; 2: a Python exception is set.
 define internal i64 @execute(ptr %plan, ptr %frame) #0 {
 entry:
@@ -319,7 +271,11 @@ entry:
 
 go:
   call void @patch(ptr %plan, ptr %frame)
+  call void @keeps.compare(ptr %plan, ptr %frame)
+  %thread.at = getelementptr %Frame, ptr %frame, i32 0, i32 8
+  call void @lock.give(ptr %plan, ptr %thread.at)
   %where = call i64 @walk(ptr %plan, ptr %frame)
+  call void @lock.take(ptr %thread.at)
   %through = icmp eq i64 %where, -1
   br i1 %through, label %done, label %stopped
 

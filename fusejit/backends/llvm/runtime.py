@@ -11,23 +11,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
-from itertools import accumulate
+from functools import partial
 from math import prod
 from typing import Any, NoReturn, TypeAlias
 
 import numpy as np
 
+from ...config import MOST_THREADS
 from ...errors import LoweringError
 from ..base import Kernel, Loop
-from ..plan import Code, Guard, Matmul, Opaque, Operand, Plan, Role, Slot, Step
-from . import abi, matmul
+from ..plan import Code, Guard, Matmul, Opaque, Operand, Pack, Plan, Role, Slot, Step, Strip
+from . import abi, blocks, matmul, threads
 from .abi import kernels_text
+from .ready import Once
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _READ_ONLY, _WRITABLE = 0x101, 0x501  # NPY_ARRAY_C_CONTIGUOUS | ALIGNED [| WRITEABLE]
 _LINE = 64  # temporaries begin on cache lines, which are also the widest vectors
+WAKING = 50_000.0
+"""Nanoseconds of work from which on a plan wakes sleeping threads: that takes 8 us, and the first
+rows are done before they come. Threads that are still awake share what `strips` offers."""
+LONG = 200_000.0
+"""Nanoseconds of work from which on a plan gives up the GIL: with a busy Python thread beside it,
+it may have to wait 5 ms until it gets the GIL back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +78,33 @@ def load(plan: Plan, kernel_address: Callable[[Kernel], int]) -> NativePlan:
 # ---- the native module
 
 
-@lru_cache(maxsize=1)
+_FILES = (
+    "api",
+    "array",
+    "blocks",
+    "strips",
+    "walker",
+    "run",
+    "checks",
+    "expect",
+    "entry",
+    "arguments",
+    "results",
+)
+_EXPORTS = ("run", "guard", "vectorcall", "enter.builtin", "first.miss", "inputs")
+
+
+@Once
 def native_code() -> dict[str, int]:
-    """The addresses of the runtime's entry points. The first call compiles them (0.2 s)."""
+    """The addresses of the runtime's entry points. The first call compiles or finds them."""
     from .jit import link
 
-    files = ("api", "array", "walker", "run", "checks", "expect", "entry")
-    parts = [kernels_text(f"llvm/{name}.ll") for name in files]
-    exports = ("run", "guard", "vectorcall", "first.miss")
-    return link("\n".join(parts), exports, abi.symbols())
+    parts = [threads.text(), *(kernels_text(f"llvm/{name}.ll") for name in _FILES)]
+    exports = (*_EXPORTS, *blocks.EXPORTS, *threads.EXPORTS)
+    code = link("\n".join(parts), exports, abi.symbols())
+    blocks.start(code)
+    threads.attach(code)
+    return code
 
 
 # ---- laying a plan out
@@ -94,13 +119,17 @@ class _Blueprint:
     operands: Array  # their words; those of temporaries are offsets into the arena
     temporaries: Array  # which operands those are
     arena: int
+    scratch: int  # of one thread
+    keeps: tuple[int, ...]  # the bindings that something is kept for
 
 
 def _new_frame(blueprint: _Blueprint) -> tuple[object, ...]:
     """The address of a new frame, then all that it consists of."""
     memory = abi.Memory()
     cells = _aligned(8 * blueprint.inputs)
-    owner = np.empty(cells + blueprint.arena + _LINE, np.uint8)
+    workers = max(threads.get_num_threads(), threads.usable_cpus())
+    scratch = cells + _aligned(blueprint.arena)
+    owner = np.empty(scratch + workers * blueprint.scratch + _LINE, np.uint8)
     start = _aligned(memory.data(owner))
     operands = blueprint.operands.copy()
     operands[blueprint.temporaries] += start + cells
@@ -112,6 +141,12 @@ def _new_frame(blueprint: _Blueprint) -> tuple[object, ...]:
             memory.data(operands),
             id(owner),
             0,
+            start + scratch,
+            workers,
+            0,
+            memory.words(
+                word for binding in blueprint.keeps for word in (binding, 0, memory.pin([None]))
+            ),
         )
     )
     return memory.owned(record)
@@ -139,21 +174,15 @@ class _Layout:
             if slot.role is Role.CONSTANT
         }
         self.arrays = [self.memory.array(slot.dtype, slot.shape) for slot in plan.slots]
+        kept = [strip for strip in plan.strips if strip.kept >= 0]
+        self.keeps = {strip.first: number for number, strip in enumerate(kept)}
+        self.kept = tuple(self.bindings[strip.kept] for strip in kept)
 
     def record(self) -> int:
         """Write everything; the address of the `%Plan`."""
         plan, memory = self.plan, self.memory
-        steps = [
-            (number, self._native_step(step))
-            for number, step in enumerate(plan.steps)
-            if not _does_nothing(step)
-        ]
-        first = [0, *accumulate(len(step.operands) for _, step in steps)]
-        rows = [
-            (*self._code_of(step), step.count, start, number)
-            for (number, step), start in zip(steps, first, strict=False)
-        ]
-        operands = [operand for _, step in steps for operand in step.operands]
+        plain = tuple(Strip(number, number + 1) for number in range(len(plan.steps)))
+        strips, rows, operands = self._strips(plan.strips or plain)
         patches, fresh, frame = self._frame(operands)
         bound = [word for slot in self.bindings for word in self.arrays[slot]]
         return memory.words(
@@ -170,8 +199,50 @@ class _Layout:
                 memory.pin(fresh),
                 memory.pin(StoppedAt),
                 memory.pin(partial(_refuse, plan)),
+                len(strips),
+                memory.words(word for row in strips for word in row),
+                plan.scratch,
+                plan.work >= LONG,
+                len(self.keeps),
+                plan.work >= WAKING,
             )
         )
+
+    def _strips(
+        self, strips: Sequence[Strip]
+    ) -> tuple[list[tuple[int, ...]], list[tuple[int, ...]], list[Operand]]:
+        """The rows of `%Strip` and `%Step`, and the operands of all steps."""
+        written: list[tuple[int, ...]] = []
+        rows: list[tuple[int, ...]] = []
+        operands: list[Operand] = []
+        for strip in strips:
+            first = len(rows), len(operands)
+            for number in range(strip.first, strip.end):
+                step = self._native_step(self.plan.steps[number])
+                if _does_nothing(step):
+                    continue
+                a_row = step.count // strip.rows
+                row = (*self._code_of(step), step.count, len(operands), number, a_row)
+                rows.append(row)
+                operands += step.operands
+            scratch = self._scratch(operands, first[1])
+            grain = 0 if strip.grain == strip.rows else strip.grain
+            workers = MOST_THREADS if strip.threads else 1
+            where = (len(scratch), self.memory.words(word for row in scratch for word in row))
+            span = (first[1], len(operands) - first[1], self.keeps.get(strip.first, -1))
+            if len(rows) > first[0]:
+                written.append((first[0], len(rows), strip.rows, grain, workers, *where, *span))
+        return written, rows, operands
+
+    def _scratch(self, operands: Sequence[Operand], first: int) -> list[tuple[int, int, int]]:
+        """The operands from `first` on that lie in scratch."""
+        found = []
+        for number in range(first, len(operands)):
+            operand = operands[number]
+            slot = self.plan.slots[operand.slot]
+            if operand.slot >= 0 and slot.role is Role.SCRATCH:
+                found.append((number, slot.offset + operand.offset, slot.pitch))
+        return found
 
     def _frame(self, operands: Sequence[Operand]) -> tuple[list[int], Any, int]:
         """The patches, what makes a frame, and the address of the plan's own."""
@@ -194,6 +265,8 @@ class _Layout:
                 np.array(words, np.int64),
                 np.array(temporaries, np.int64),
                 self.plan.arena,
+                self.plan.scratch,
+                self.kept,
             ),
         )
         own = fresh()
@@ -206,15 +279,17 @@ class _Layout:
         if operand.slot < 0:  # an index: the offset is the first value
             return operand.offset
         slot = self.plan.slots[operand.slot]
+        if slot.role is Role.SCRATCH:
+            return 0  # each turn has its own address
         if slot.role is Role.CONSTANT:
             return self.memory.data(self.constants[operand.slot]) + operand.offset
         return slot.offset + operand.offset
 
     def _native_step(self, step: Step) -> Step:
         """The step itself, or, for a product without BLAS, the same through NumPy."""
-        if isinstance(step.code, Matmul):
+        if isinstance(step.code, Matmul | Pack):
             matmul.check(step)
-            if matmul.address(step.code.dtype) is None:
+            if matmul.address(step.code) is None:
                 return matmul.by_numpy(step)
         return step
 
@@ -229,8 +304,8 @@ class _Layout:
         if isinstance(code, Guard):
             expected = np.frombuffer(code.expected, np.uint8)
             return self.code["guard"], memory.words((len(expected), memory.data(expected)))
-        if isinstance(code, Matmul):
-            place = matmul.address(code.dtype)
+        if isinstance(code, Matmul | Pack):
+            place = matmul.address(code)
             assert place is not None
             return place, memory.words(step.meta)
         return self.kernel_address(code), memory.words(step.meta)

@@ -1,0 +1,107 @@
+"""Which bytes a step touches as its outermost index goes on: what strips are formed from.
+
+Index i of a step touches, through an operand, the bytes [low, high) + i * pitch of a slot. That is
+all that it takes to say whether two steps can go over their rows side by side: no op, no kernel and
+no shape is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from .base import Form, Loop, Reduce
+from .plan import PANEL_BYTES, Matmul, Operand, Pack, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """The bytes of `slot` that one row of a step touches, and how far it moves from row to row."""
+
+    slot: int
+    pitch: int
+    low: int
+    high: int
+    written: bool
+
+    def rows_of(self, indices: int) -> Window:
+        """The same where one row is so many indices of the step."""
+        reach = self.pitch * (indices - 1)
+        low, high = self.low + min(reach, 0), self.high + max(reach, 0)
+        return replace(self, pitch=self.pitch * indices, low=low, high=high)
+
+
+def windows(step: Step) -> list[Window] | None:
+    """The windows of one index of a step; None if they say nothing about its rows."""
+    code, meta = step.code, step.meta
+    if isinstance(code, Loop):
+        extents, strides = meta[: code.rank], meta[code.rank :]
+        if 0 in extents:
+            return None
+        accesses = [(access.dtype.itemsize, code.rank) for access in code.inputs + code.outputs]
+        return list(_windows(step, extents[1:], strides, accesses, len(code.inputs)))
+    if isinstance(code, Reduce):
+        axes = 2 if code.form is Form.ROW else 3
+        extents, strides = meta[:axes], meta[axes:]
+        if 0 in extents:
+            return None
+        accesses = [(access.dtype.itemsize, axes) for access in code.inputs + code.stored]
+        moving = _windows(step, extents[1:], strides, accesses, len(code.inputs))
+        result = [(code.output.dtype.itemsize, axes - 1)]
+        rest = strides[axes * len(accesses) :]
+        target = Step(code, step.operands[-1:], (), step.count)
+        return [*moving, *_windows(target, extents[2:], rest, result, 0)]
+    if isinstance(code, Matmul):
+        return _matrix_windows(step)
+    if isinstance(code, Pack):
+        return _panel_windows(step)
+    return None
+
+
+def _windows(
+    step: Step,
+    inner: Sequence[int],
+    strides: Sequence[int],
+    accesses: Sequence[tuple[int, int]],
+    reads: int,
+) -> Iterator[Window]:
+    """Operands with (item size, axes); `inner` are the extents of all axes but the outermost."""
+    place = 0
+    operands: Sequence[Operand] = step.operands[: len(accesses)]
+    for number, (operand, (itemsize, axes)) in enumerate(zip(operands, accesses, strict=True)):
+        steps = strides[place : place + axes]
+        place += axes
+        if operand.slot >= 0:
+            far = [(n - 1) * s for n, s in zip(inner, steps[1:], strict=True)]
+            low = operand.offset + itemsize * sum(min(f, 0) for f in far)
+            high = operand.offset + itemsize * (1 + sum(max(f, 0) for f in far))
+            yield Window(operand.slot, itemsize * steps[0], low, high, number >= reads)
+
+
+def _matrix_windows(step: Step) -> list[Window] | None:
+    """Rows of A and C beside all of B; None for what does not go by rows."""
+    assert isinstance(step.code, Matmul)
+    if not step.code.form.by_rows:
+        return None
+    _, _, n, k = step.meta[:4]
+    size = step.code.dtype.itemsize
+    (_, down, across), (_, below, beside) = step.meta[4:7], step.meta[10:13]
+    a, b, c = step.operands
+    row = a.offset + size * min(across * (k - 1), 0)
+    row_end = a.offset + size * (1 + max(across * (k - 1), 0))
+    return [
+        Window(a.slot, size * down, row, row_end, False),
+        Window(b.slot, 0, b.offset, b.offset + 1, False),
+        Window(c.slot, size * below, c.offset, c.offset + size * (1 + beside * (n - 1)), True),
+    ]
+
+
+def _panel_windows(step: Step) -> list[Window]:
+    """A panel at a time, of whatever part of the matrix it is made from."""
+    assert isinstance(step.code, Pack)
+    source, panels = step.operands
+    panel = PANEL_BYTES * step.meta[0]
+    return [
+        Window(source.slot, 0, source.offset, source.offset + 1, False),
+        Window(panels.slot, panel, panels.offset, panels.offset + panel, True),
+    ]
