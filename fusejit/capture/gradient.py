@@ -2,7 +2,7 @@
 
     recorded f(xs) -> ys
     joint    f'(xs, gs) = playback of f under a tape: its own ops, then the backward ops
-    saved    the values of f that backward ops read directly
+    saved    values of f from which those that backward ops read are known (see `saved`)
     forward  f(xs) -> ys, saved              run while a tape watches
     backward b(xs, ys, saved, gs) -> grads   the joint graph with all that is known as inputs
 
@@ -27,6 +27,8 @@ from ..ir.interpreter import fold
 from ..passes.clean import dce
 from ..tensor import Tensor, wrap
 from .recorder import Recorder
+from .saved import choose
+from .taped import apply
 from .trace import Call, Program, call_op
 
 
@@ -72,11 +74,8 @@ def backward(
     received = tuple(g is not None for g in gs)
     op, positions = self.backward_call(received)
     arrived = [g for g in gs if g is not None]
-    found = dispatch.call(op, (*xs, *ys, *arrived), {})
     gradients: list[Tensor | None] = [None] * len(xs)
-    for position, gradient in zip(
-        positions, found if isinstance(found, tuple) else (found,), strict=True
-    ):
+    for position, gradient in zip(positions, apply(op, (*xs, *ys, *arrived)), strict=True):
         gradients[position] = gradient
     return gradients
 
@@ -90,7 +89,7 @@ def joint(
         the joint graph, over the inputs of `graph` and then the gradients;
         for each result of `graph`, its value in the joint graph;
         for each input, the value of its gradient, or None;
-        the values of `graph` itself that the backward part reads.
+        the values of `graph` itself to save for the backward part.
     """
     recorder = Recorder(graph.name)
     xs = [_stand_in(v.type) for v in graph.inputs]
@@ -129,11 +128,11 @@ def joint(
 def _read_backwards(
     graph: Graph, whole: Graph, forward_nodes: int, seen: dict[Value, Tensor], recorder: Recorder
 ) -> list[Value]:
-    """The computed values of `graph` that live nodes after the first `forward_nodes` read."""
+    """What to save of `graph`, given what live nodes after the first `forward_nodes` read."""
     live = set(dce(whole).nodes)
     read = {v for node in whole.nodes[forward_nodes:] if node in live for v in node.inputs}
-    computed = [v for node in graph.nodes for v in node.outputs if v not in graph.results]
-    return [v for v in computed if v in seen and recorder.value_of(seen[v]) in read]
+    computed = (v for node in graph.nodes for v in node.outputs if v in seen)
+    return choose(graph, {v for v in computed if recorder.value_of(seen[v]) in read})
 
 
 def _given(graph: Graph, known: Sequence[Value | None], name: str) -> Graph:

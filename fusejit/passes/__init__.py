@@ -9,11 +9,12 @@ from ..ir.graph import Graph
 from ..ir.verifier import verify
 from .clean import cse, dce
 from .fuse import fuse
+from .regroup import regroup
 from .simplify import simplify
 
 Pass = Callable[[Graph], Graph]
 
-PIPELINE: tuple[Pass, ...] = (simplify, cse, dce, fuse)
+PIPELINE: tuple[Pass, ...] = (simplify, cse, dce, regroup, fuse)
 
 
 def stages(graph: Graph) -> dict[str, Graph]:

@@ -36,7 +36,7 @@ def fuse(graph: Graph) -> Graph:
 
 def _emit(kernel: Kernel, kept: set[Value], memory: Memory) -> Node | None:
     """The node of a kernel; None if nobody reads what it computes."""
-    first = kernel.roots[0]
+    first = next(iter(kernel.roots))
     if kernel.kind is None:
         return first
     outputs = [v for node in kernel.roots for v in node.outputs if v in kept]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..dtypes import COMPILED
-from ..ir.graph import Constant, Node
+from ..ir.graph import Constant, Node, Value
 from ..op import Contraction, Elementwise, Reduction, Source, View
 from ..scalar import F32, F64
 
@@ -45,17 +45,30 @@ def instructions(node: Node) -> int:
 
 
 def is_cheap(node: Node) -> bool:
-    """Whether one element takes one array read and one instruction: a cast, x + 1, -x.
+    """Whether one element takes one array read and one instruction: a cast, x + 1, -x, x * x.
 
     Then to compute it again, wherever it is read, costs less than a loop and an array of its own.
+    A single element is no array: it is read once.
     """
+    if not is_pointwise(node):
+        return False
+    done = work(node)
+    arrays = {v for v in node.inputs if not isinstance(v, Constant) and v.type.size != 1}
+    return len(arrays) <= 1 and len(done) <= 1 and _SLOW.isdisjoint(done)
+
+
+def work(node: Node) -> list[str]:
+    """The primitives that compute one element of a pointwise node; none for other nodes."""
     if not isinstance(node.op, Elementwise):
-        return False
+        return []
     program = node.op.program(_dtypes(node), node.params)
-    if program is None or sum(not isinstance(v, Constant) for v in node.inputs) > 1:
-        return False
-    done = [i.prim for i in program.instrs if i.prim not in ("arg", "const")]
-    return len(done) <= 1 and _SLOW.isdisjoint(done)
+    instructions = () if program is None else program.instrs
+    return [i.prim for i in instructions if i.prim not in ("arg", "const")]
+
+
+def size_in_bytes(value: Value) -> int:
+    """How much memory `value` takes if it is stored."""
+    return value.type.size * value.type.dtype.itemsize
 
 
 _SLOW = frozenset({"div", "rem", "sqrt"})

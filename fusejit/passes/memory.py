@@ -7,9 +7,12 @@ Views and inlined ops pass their readings on to their operands. A pointwise valu
 
     grouped    if an op of its own shape reads it at its own place: then one loop computes both
     inlined    if all of its readings together compute no more elements than it has, or it is cheap
-               to compute again, and the kernels that read it stay within the limits: then it
-               never gets memory
+               to compute again, or a single element, and the kernels that read it stay within the
+               limits: then it never gets memory
     grouped    otherwise, for want of a better place; it is stored, and the readings load it
+
+A *light* value, cheap and no wider to read than its operand, is not grouped if it has several
+readings: whatever reads it computes it again from the operand, which is then what is stored.
 
 When all this is settled, the operand of a reduction or of a matrix product may lie so that no
 stride walks it; it is then computed into memory first, by a copy of the node that makes it.
@@ -33,6 +36,7 @@ from .kinds import (
     is_pointwise,
     is_source,
     is_view,
+    work,
 )
 
 MAX_INSTRUCTIONS = 1500
@@ -44,6 +48,11 @@ beyond the hardware's prefetch streams bandwidth drops."""
 
 MAX_REPEATS = 4
 """Places of one kernel or of several that may each compute a cheap value again."""
+MAX_CHAIN = 4
+"""Cheap ops in a row that are computed again together: more take longer than a load."""
+MAX_UNIFORM = 16
+"""Instructions on single elements in a kernel. They run before its loop (at worst once a row), in
+less time than a step of their own takes; one pow or exp has several times as many."""
 
 Readings: TypeAlias = dict[tuple[Node, Place], int]
 """(root, place in its loop) -> how many times the loop runs. Equal readings are computed once."""
@@ -70,7 +79,10 @@ class Memory:
         self.weight: dict[Node, int] = {}
         self.notes: list[str] = []
         self._arrays: dict[Node, set[Value]] = {}  # what the loop of each root touches
+        self._uniform: dict[Node, int] = {}  # instructions on single elements, for each root
+        self._again: dict[Value, int] = {}  # how many cheap ops in a row are computed again from it
         self._grouped: set[Value] = set()
+        self._light: set[Value] = set()  # would be grouped, were it not light
         self._readings: dict[Value, Readings] = {}
         for node in reversed(graph.nodes):
             self._decide(node)
@@ -108,17 +120,35 @@ class Memory:
         (output,) = node.outputs
         if not readings or output in self.stored or output in self._grouped:
             return False
-        cheap = len(readings) <= MAX_REPEATS and is_cheap(node)
-        return (cheap or sum(readings.values()) <= output.type.size) and all(
+        roots = {root for root, _ in readings}
+        return self._pays(node, readings, roots) and all(
             self.weight[root] + instructions(node) <= MAX_INSTRUCTIONS
             and len(self._arrays[root] | _arrays(node)) <= MAX_OPERANDS
-            for root in {root for root, _ in readings}
+            for root in roots
         )
 
+    def _pays(self, node: Node, readings: Readings, roots: set[Node]) -> bool:
+        """Whether computing a value where it is read is no more work than storing it."""
+        (output,) = node.outputs
+        if len(readings) == 1 and output in self._light:
+            return False  # one loop computes both anyway
+        if sum(readings.values()) <= output.type.size:
+            return True
+        if output.type.size == 1:
+            return all(self._uniform[root] + len(work(node)) <= MAX_UNIFORM for root in roots)
+        again = self._again.get(output, 0)
+        return len(readings) <= MAX_REPEATS and again < MAX_CHAIN and is_cheap(node)
+
     def _inline(self, node: Node, readings: Readings) -> None:
-        self.inlined.update(node.outputs)
+        (output,) = node.outputs
+        self.inlined.add(output)
+        if len(readings) > 1:
+            for operand in node.inputs:
+                again = self._again.get(output, 0) + 1
+                self._again[operand] = max(self._again.get(operand, 0), again)
         for root in {root for root, _ in readings}:
             self.weight[root] += instructions(node)
+            self._uniform[root] += len(work(node)) if output.type.size == 1 else 0
             self._arrays[root] -= set(node.outputs)
             self._arrays[root] |= _arrays(node)
         for (root, place), size in readings.items():
@@ -130,7 +160,10 @@ class Memory:
         shape = node.outputs[0].type.shape
         here = identity(len(shape))
         for operand in node.inputs:
-            if operand.type.shape == shape and not self._is_view(operand):
+            beside = operand.type.shape == shape and not self._is_view(operand)
+            if beside and self._is_light(operand):
+                self._light.add(operand)
+            if beside and operand not in self._light:
                 self._grouped.add(operand)
             else:
                 reading = (node, align(here, operand.type.shape))
@@ -154,6 +187,7 @@ class Memory:
 
     def _root(self, node: Node) -> None:
         self.weight[node] = instructions(node)
+        self._uniform[node] = 0
         self._arrays[node] = _arrays(node) | set(node.outputs)
 
     def _read(self, value: Value, reading: tuple[Node, Place], size: int) -> None:
@@ -163,6 +197,12 @@ class Memory:
     def _is_computed(self, value: Value) -> bool:
         node = self.producers.get(value)
         return node is not None and (node in self.pointwise or is_view(node))
+
+    def _is_light(self, value: Value) -> bool:
+        node = self.producers.get(value)
+        if node not in self.pointwise or not is_cheap(node):
+            return False
+        return all(v.type.dtype.itemsize <= value.type.dtype.itemsize for v in _arrays(node))
 
     def _is_view(self, value: Value) -> bool:
         return value in self.producers and is_view(self.producers[value])

@@ -4,15 +4,26 @@ Kernels are numbered as they are opened, and run in the order of their numbers. 
 kernel if all that it reads is computed by earlier kernels, or by the same one at the same place. A
 reduction, a matrix product or an op that NumPy runs opens a kernel of its own. A pointwise op joins
 the last group of its shape, if that is late enough, and opens another otherwise.
+
+So an op joins the earliest group that it can, though it may be needed late: the backward part of a
+program has many that could run in the forward part. Where less memory is moved then, such an op
+*sinks* into the group that reads it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 from ..ir.graph import Constant, FusedKind, Node, Value
-from .kinds import is_blas, is_compiled_reduction, is_source, is_view
+from .kinds import is_blas, is_compiled_reduction, is_source, is_view, size_in_bytes
 from .memory import MAX_INSTRUCTIONS, MAX_OPERANDS, Memory, note
+
+MAX_CHAIN = 8
+"""Ops that sink together: enough for any derivative, and it keeps the pass linear."""
+
+Reads: TypeAlias = dict[Value, dict[int, int]]
+"""How many nodes of each kernel, by its number, read a value."""
 
 
 @dataclass(eq=False)
@@ -20,7 +31,7 @@ class Kernel:
     """A kernel being gathered: its roots (several only in a group) and what it touches."""
 
     kind: FusedKind | None  # None: a step of its own (opaque, assembly, guard)
-    roots: list[Node]
+    roots: dict[Node, None]
     arrays: set[Value] = field(default_factory=set)
     weight: int = 0
 
@@ -39,31 +50,51 @@ class Schedule:
         self.kernels: list[Kernel] = []
         self.escaping: set[Value] = set()
         self.notes: list[str] = []
-        self._home: dict[Value, int] = {}  # the number of the kernel that computes a value
+        self._number: dict[Node, int] = {}  # of the kernel that a node is in
         self._last_group: dict[tuple[int, ...], int] = {}
-        for node in memory.nodes:
+        placed = [n for n in memory.nodes if all(memory.maker(v) is None for v in n.outputs)]
+        self._leaves_of = {node: self._leaves(node) for node in placed}
+        self._apart = self._read_apart()
+        for node in placed:
             self._place(node)
+        self._sink_all(placed)
+        for node in placed:
+            self._tell(node)
+        self.kernels = [kernel for kernel in self.kernels if kernel.roots]
+
+    def _read_apart(self) -> set[Value]:
+        """Values that need memory whatever is grouped: an op that cannot be in their loop reads
+        them."""
+        found = set(self.memory.stored)
+        for node, leaves in self._leaves_of.items():
+            grouped = node in self.memory.pointwise
+            found.update(leaf for leaf, at_place in leaves.items() if not (grouped and at_place))
+        return found
+
+    def _home(self, value: Value) -> int:
+        """The number of the kernel that computes a value so far; -1 if none does."""
+        node = self.memory.producers.get(value)
+        return -1 if node is None else self._number.get(node, -1)
 
     def _place(self, node: Node) -> None:
         memory = self.memory
-        if any(memory.maker(value) is not None for value in node.outputs):
-            return  # computed where it is read
-        leaves = self._leaves(node)
         if node in memory.pointwise or is_view(node) or is_source(node):
-            number = self._join(node, leaves)
+            self._number[node] = self._join(node, self._leaves_of[node])
         else:
             kind = FusedKind.REDUCE if is_compiled_reduction(node) else None
-            number = self._open(node, FusedKind.MATMUL if is_blas(node) else kind)
-        self._home.update((value, number) for value in node.outputs)
-        for leaf, at_place in leaves.items():
-            if self._home.get(leaf, number) != number:
+            self._number[node] = self._open(node, FusedKind.MATMUL if is_blas(node) else kind)
+
+    def _tell(self, node: Node) -> None:
+        """Note which of the leaves of `node` travel through memory, and why."""
+        for leaf, at_place in self._leaves_of[node].items():
+            if self._home(leaf) not in (-1, self._number[node]):
                 self.escaping.add(leaf)
                 self.notes.append(
-                    note(memory.producers[leaf], node, self.why_not(leaf, node, at_place))
+                    note(self.memory.producers[leaf], node, self.why_not(leaf, node, at_place))
                 )
 
     def _open(self, node: Node, kind: FusedKind | None) -> int:
-        self.kernels.append(Kernel(kind, [node]))
+        self.kernels.append(Kernel(kind, {node: None}))
         return len(self.kernels) - 1
 
     def _join(self, node: Node, leaves: dict[Value, bool]) -> int:
@@ -72,9 +103,9 @@ class Schedule:
         number = self._last_group.get(shape)
         weight = self.memory.weight.get(node, 1)
         arrays = {leaf for leaf in leaves if not isinstance(leaf, Constant)}
-        arrays |= self.memory.stored.intersection(node.outputs)
+        arrays |= self._apart.intersection(node.outputs)
         if number is not None and self._fits(number, leaves, arrays, weight):
-            self.kernels[number].roots.append(node)
+            self.kernels[number].roots[node] = None
         else:
             number = self._last_group[shape] = self._open(node, FusedKind.LOOP)
         kernel = self.kernels[number]
@@ -86,7 +117,7 @@ class Schedule:
         self, number: int, leaves: dict[Value, bool], arrays: set[Value], weight: int
     ) -> bool:
         """Whether a node may be in group `number`: order, places, limits."""
-        homes = ((self._home.get(leaf, -1), at_place) for leaf, at_place in leaves.items())
+        homes = ((self._home(leaf), at_place) for leaf, at_place in leaves.items())
         if not all(home < number or (home == number and at_place) for home, at_place in homes):
             return False
         kernel = self.kernels[number]
@@ -94,30 +125,113 @@ class Schedule:
         return len(touched) <= MAX_OPERANDS and kernel.weight + weight <= MAX_INSTRUCTIONS
 
     def _from_memory(self, arrays: set[Value], number: int) -> set[Value]:
-        stored, home = self.memory.stored, self._home
-        return {v for v in arrays if v in stored or home.get(v) != number}
+        return {v for v in arrays if v in self._apart or self._home(v) != number}
+
+    # ---- sinking
+
+    def _sink_all(self, placed: list[Node]) -> None:
+        """Users before what they use, so that these can follow."""
+        reads: Reads = {}
+        for node, leaves in self._leaves_of.items():
+            number = self._number[node]
+            for leaf in leaves:
+                of_leaf = reads.setdefault(leaf, {})
+                of_leaf[number] = of_leaf.get(number, 0) + 1
+        for node in reversed(placed):
+            target = self._only_reader(node, reads)
+            if target is not None:
+                chain, counts = self._chain(node, reads)
+                if self._moves_less(chain, counts, target, reads):
+                    for each in chain:
+                        self._sink(each, target, reads)
+
+    def _only_reader(self, node: Node, reads: Reads) -> int | None:
+        """The number of a later group that alone reads what `node` computes."""
+        if node not in self.memory.pointwise:
+            return None
+        (value,) = node.outputs
+        homes = reads.get(value, ())
+        if value in self._apart or len(homes) != 1 or self._number[node] in homes:
+            return None
+        return next(iter(homes))
+
+    def _chain(self, node: Node, reads: Reads) -> tuple[list[Node], dict[Value, int]]:
+        """`node` and the ops of its group that only serve it, and how many of these read a leaf."""
+        number, chain = self._number[node], [node]
+        leaves: dict[Value, int] = {}
+        for each in chain:
+            for leaf in self._leaves_of[each]:
+                leaves[leaf] = leaves.get(leaf, 0) + 1
+                serves = self._is_local(leaf, number, reads) and leaves[leaf] == reads[leaf][number]
+                if serves and len(chain) < MAX_CHAIN:
+                    chain.append(self.memory.producers[leaf])
+                    del leaves[leaf]
+        return chain, leaves
+
+    def _is_local(self, value: Value, number: int, reads: Reads) -> bool:
+        """Whether kernel `number` computes a value that no other reads."""
+        return self._home(value) == number and value not in self._apart and len(reads[value]) == 1
+
+    def _moves_less(
+        self,
+        chain: list[Node],
+        leaves: dict[Value, int],
+        target: int,
+        reads: Reads,
+    ) -> bool:
+        """Whether `chain` may be in group `target`, and moves fewer bytes there."""
+        number, kernel = self._number[chain[0]], self.kernels[target]
+        saved = 2 * size_in_bytes(chain[0].outputs[0])
+        for leaf, count in leaves.items():
+            size = size_in_bytes(leaf)
+            saved -= size * (target not in reads[leaf])
+            saved -= size * self._is_local(leaf, number, reads)
+            saved += size * (self._home(leaf) != number and reads[leaf].get(number) == count)
+        arrays = {leaf for leaf in leaves if not isinstance(leaf, Constant)}
+        weight = sum(self.memory.weight[node] for node in chain)
+        fits = len(kernel.arrays | arrays) <= MAX_OPERANDS
+        return fits and kernel.weight + weight <= MAX_INSTRUCTIONS and saved > 0
+
+    def _sink(self, node: Node, target: int, reads: Reads) -> None:
+        number, kernel = self._number[node], self.kernels[target]
+        for leaf in self._leaves_of[node]:
+            counts = reads[leaf]
+            counts[target] = counts.get(target, 0) + 1
+            counts[number] -= 1
+            if not counts[number]:
+                del counts[number]
+        del self.kernels[number].roots[node]
+        kernel.roots[node] = None
+        kernel.arrays |= {leaf for leaf in self._leaves_of[node] if not isinstance(leaf, Constant)}
+        kernel.weight += self.memory.weight[node]
+        self._number[node] = target
+
+    # ---- what is read from memory
 
     def _leaves(self, node: Node) -> dict[Value, bool]:
         """What the kernel of `node` reads from memory for it, and whether only at its own place."""
         found: dict[Value, bool] = {}
         shape = node.outputs[0].type.shape if node.outputs else ()
-        pointwise = node in self.memory.pointwise
-        stack = [(v, pointwise and v.type.shape == shape) for v in node.inputs]
-        seen: set[Value] = set()
+        stack = [(node, node in self.memory.pointwise)]
+        seen = set(stack)
         while stack:
-            value, at_place = stack.pop()
-            made = self.memory.maker(value)
-            if made is None:
-                found[value] = found.get(value, True) and at_place
-            elif value not in seen:
-                seen.add(value)
-                stack.extend((v, False) for v in made.inputs)
+            reader, here = stack.pop()
+            for value in reader.inputs:
+                at_place = here and value.type.shape == shape
+                made = self.memory.maker(value)
+                if made is None:
+                    found[value] = found.get(value, True) and at_place
+                    continue
+                step = (made, at_place and made in self.memory.pointwise)
+                if step not in seen:
+                    seen.add(step)
+                    stack.append(step)
         return found
 
     def why_not(self, leaf: Value, consumer: Node, at_place: bool) -> str:
         """Why `consumer` reads `leaf`, which another kernel computes, from memory."""
         producer = self.memory.producers[leaf]
-        kind = self.kernels[self._home[leaf]].kind
+        kind = self.kernels[self._home(leaf)].kind
         if kind is FusedKind.MATMUL:
             return "a matrix product is a BLAS call"
         if kind is FusedKind.REDUCE:

@@ -174,6 +174,65 @@ def test_kernels_keep_their_limits() -> None:
     assert len(graph.nodes) < 20
 
 
+def test_arrays_that_reductions_read_count_as_operands() -> None:
+    def many(x: Any) -> Any:
+        values = [x]
+        for k in range(40):
+            values.append(tanh(values[-1] * (k + 1.5)))
+        return [fj.sum(v, axis=0) for v in values]
+
+    graph = recorded(many, *arrays((5, 3)), stage="fuse")
+    groups = [n for n in graph.nodes if names_of(n) == "loop"]
+    assert all(len(n.inputs) + len(n.outputs) <= MAX_OPERANDS for n in groups)
+    assert len(groups) <= 3
+
+
+def names_of(node: Any) -> str:
+    return node.params["kind"].value if node.op is FUSED else node.op.name
+
+
+def test_single_elements_are_computed_by_the_kernels_that_read_them() -> None:
+    def update(rate: Any, *xs: Any) -> Any:
+        step = rate * 2.0 - 1.0
+        return [x - step * x * x for x in xs]
+
+    rate, *xs = arrays((), *[(n, 3) for n in range(2, 9)])
+    assert names(recorded(update, rate, *xs, stage="fuse")) == ["loop"] * 7
+
+    def costly(rate: Any, *xs: Any) -> Any:
+        return [x * fj.exp(rate) for x in xs]
+
+    kinds = names(recorded(costly, rate, *xs, stage="fuse"))
+    assert kinds == ["exp"] + ["multiply"] * 7
+
+
+def test_what_is_cheap_is_computed_again_and_not_stored() -> None:
+    """1 - z, which both parts of a gradient read: z is stored, for it is a sigmoid."""
+
+    def gradient(x: Any, w: Any) -> Any:
+        def loss(x: Any) -> Any:
+            z = sigmoid(x)
+            return fj.sum(((1.0 - z) * x) @ w * z)
+
+        return fj.gradients_function(loss)(x)
+
+    graph = recorded(gradient, *arrays((4, 4), (4, 4)), stage="fuse")
+    first = next(n for n in graph.nodes if names_of(n) == "loop")
+    body = first.params["body"]
+    assert [body.producers()[v].op.name for v in body.outputs] == ["sigmoid", "multiply"]
+
+
+def test_backward_ops_sink_into_the_group_that_reads_them() -> None:
+    def gradient(x: Any, w: Any, v: Any) -> Any:
+        def loss(x: Any) -> Any:
+            return fj.sum(tanh(x @ w) @ v)
+
+        return fj.value_and_gradients_function(loss)(x)
+
+    graph = recorded(gradient, *arrays((4, 3), (3, 5), (5, 2)), stage="fuse")
+    assert "tanh" in names(graph), "alone: 1 - tanh(x)**2 is computed where it is multiplied"
+
+
 def _weight(node: Any) -> int:
     return sum(map(instructions, node.params["body"].nodes)) if node.op is FUSED else 0
 
