@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import hypothesis
@@ -13,6 +16,11 @@ import pytest
 
 # Here, because fusejit reads its settings when it is imported, and tests import it later.
 os.environ.setdefault("FUSEJIT_VERIFY", "1")
+
+# Compiled code goes into a directory of this run, which its processes share, not into the user's.
+if "PYTEST_XDIST_WORKER" not in os.environ:
+    os.environ["FUSEJIT_CACHE_DIR"] = tempfile.mkdtemp(prefix="fusejit-tests-")
+    atexit.register(shutil.rmtree, os.environ["FUSEJIT_CACHE_DIR"], ignore_errors=True)
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -31,6 +39,15 @@ def seeds() -> None:
     """Python's and NumPy's global generators start each test in the same state."""
     random.seed(0)
     np.random.seed(0)
+
+
+@pytest.fixture
+def no_object_cache() -> Iterator[None]:
+    """Every kernel is compiled, none found on disk: for tests that count."""
+    from fusejit.config import config
+
+    with config.override(cache_dir=""):
+        yield
 
 
 @pytest.fixture

@@ -84,6 +84,14 @@ def binding() -> Any:
 
 
 @lru_cache(maxsize=1)
+def version() -> str:
+    """llvmlite's version and LLVM's: others may compile the same text to other code."""
+    import llvmlite
+
+    return f"llvmlite {llvmlite.__version__}, LLVM {binding().llvm_version_info}"
+
+
+@lru_cache(maxsize=1)
 def host() -> Target:
     """The machine that this process runs on."""
     llvm = binding()
@@ -94,9 +102,15 @@ def host() -> Target:
     )
 
 
+def baseline(target: Target) -> Target:
+    """The least machine of the architecture: it has neither AVX nor the masks of AVX-512."""
+    return make("x86-64" if target.is_x86 else "generic", "", target.triple)
+
+
 @lru_cache(maxsize=16)
-def machine(target: Target) -> Any:
-    """LLVM's TargetMachine. Code generation never runs at level 0: with AVX-512 masks that aborts.
+def machine(target: Target, quick: bool = False) -> Any:
+    """LLVM's TargetMachine. `quick` generates code at level 0, which on any machine but `baseline`
+    aborts the process when it meets a mask of AVX-512.
 
     Small and position-independent: constants are then reached relative to the program counter,
     where the JIT's default, the large model, spends a 10-byte move on each.
@@ -111,7 +125,7 @@ def machine(target: Target) -> Any:
     return described.create_target_machine(
         cpu=target.cpu,
         features=target.features,
-        opt=2,
+        opt=0 if quick else 2,
         reloc="pic",
         codemodel="small",
         jit=True,
