@@ -26,11 +26,11 @@ golden: $(DEV)  ## rewrite the golden files; read the diff before you keep it
 fuzz: $(DEV)  ## random programs, eager against fused: make fuzz MINUTES=10
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
-bench: $(BENCH)  ## eager, fused and NumPy; table, JSON and plot under bench/results
+bench: $(BENCH)  ## eager, fused and NumPy; table, JSON and plots under bench/results
 	$(BIN)/python bench/run.py
 
-bench-peers: $(BENCH)  ## also JAX and PyTorch, where they are installed
-	$(BIN)/python bench/run.py --peers jax,torch
+bench-peers: $(BENCH)  ## also JAX and PyTorch, where they are installed; some five minutes
+	$(BIN)/python bench/run.py --peers all
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache

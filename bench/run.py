@@ -1,211 +1,189 @@
 """Measures fusejit, eager and fused, beside NumPy and, if asked, JAX and PyTorch.
 
-Every peer lives in its own process and prepares the same case; then they take turns, round after
-round, so that whatever else the machine does meets all of them. A row is the median of the rounds.
-BLAS with several threads waits for all of them, so on a busy machine only --one-core is fair.
+Every peer lives in its own process. What a run finds goes to bench/results: bench.json, table.md
+and two plots; a run of some sections leaves what it finds there of the others. OpenBLAS, OpenMP and
+XLA with several threads wait for all of them, so on a busy machine only --one-core is fair.
 
-    python bench/run.py [--peers jax,torch,torch-compile] [--one-core] [--only lstm] [--quick]
+    python bench/run.py [--peers all] [--start] [--robust] [--only lstm] [--quick]
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.metadata
 import json
 import os
 import platform
-import statistics
-import subprocess
-import sys
 import tempfile
-from collections.abc import Sequence
-from dataclasses import astuple
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from cases import CASES, Case
+import ceilings
+import costs
+import pairs
+import robust
+import start
+import steady
+from options import Options
+from table import Section
+from worker import HERE, OTHERS, OWN, PEERS, installed
 
-HERE = Path(__file__).parent
-RESULTS = HERE / "results"
-
-# name -> (file, its argument, the package that it needs)
-PEERS = {
-    "numpy": ("numpy_peer.py", "", "numpy"),
-    "eager": ("fusejit_peer.py", "eager", "fusejit"),
-    "fused": ("fusejit_peer.py", "fused", "fusejit"),
-    "jax": ("jax_peer.py", "", "jax"),
-    "torch": ("torch_peer.py", "eager", "torch"),
-    "torch-compile": ("torch_peer.py", "compile", "torch"),
+SECTIONS: dict[str, Callable[[Options], Section]] = {
+    "steady": steady.run,
+    "pairs": pairs.run,
+    "tiny": pairs.run_tiny,
+    "start": start.run,
+    "memory": costs.run_memory,
+    "long": costs.run_long,
+    "robust": robust.run,
+    "processes": start.run_processes,
 }
-ALWAYS = ("numpy", "eager", "fused")
+PACKAGES = ("numpy", "llvmlite", "scipy-openblas64", "jax", "torch")
 
-LABEL = 36  # columns for the name of a case
-
-Row = dict[str, Any]
+Record = dict[str, Any]
 
 
-class Worker:
-    """A peer in its own process; see peers/protocol.py."""
-
-    def __init__(self, name: str, environment: dict[str, str]) -> None:
-        self.name = name
-        file, argument, _ = PEERS[name]
-        command = [sys.executable, str(HERE / "peers" / file), argument]
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(
-            command, stdin=pipe, stdout=pipe, text=True, bufsize=1, env=environment
-        )
-
-    def ask(self, **request: object) -> dict[str, float]:
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        try:
-            self.process.stdin.write(json.dumps(request) + "\n")
-            answer = self.process.stdout.readline()
-        except BrokenPipeError:
-            answer = ""
-        if not answer:
-            raise SystemExit(f"{self.name} ended while it was asked {request}; its error is above.")
-        found: dict[str, float] = json.loads(answer)
-        return found
-
-    def close(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        self.process.wait()
-
-
-def measure(case: Case, workers: Sequence[Worker], rounds: int, seconds: float) -> Row:
-    """{peer: {"first": s, "call": s}} of one case, for the peers that have it."""
-    firsts = {worker: worker.ask(case=astuple(case)) for worker in workers}
-    able = [worker for worker in workers if firsts[worker]]
-    calls: dict[Worker, list[float]] = {worker: [] for worker in able}
-    for number in range(rounds):
-        # Each round begins with another peer: the first may find the caches colder.
-        turn = number % len(able)
-        for worker in able[turn:] + able[:turn]:
-            calls[worker].append(worker.ask(seconds=seconds)["call"])
-    return {
-        worker.name: {**firsts[worker], "call": statistics.median(calls[worker])} for worker in able
-    }
-
-
-def import_times(names: Sequence[str], rounds: int) -> Row:
-    """How long a fresh process takes to import each peer's package, NumPy included."""
-    times: dict[str, list[float]] = {name: [] for name in names}
-    program = "import sys, time; t = time.perf_counter(); __import__(sys.argv[1])"
-    program += "; print(time.perf_counter() - t)"
-    for _ in range(rounds):
-        for name in names:
-            command = [sys.executable, "-c", program, PEERS[name][2]]
-            times[name].append(float(subprocess.check_output(command, text=True)))
-    return {name: {"call": statistics.median(found)} for name, found in times.items()}
-
-
-def table(rows: dict[str, Row], names: Sequence[str]) -> str:
-    """Times of every peer, and what fusing gains over NumPy and over eager."""
-    ratios = [("fused", name) for name in ("numpy", "eager")]
-    head = [*names, *(f"{slow}/{fast}" for fast, slow in ratios)]
-    lines = [f"{'':{LABEL}}" + "".join(f"{name:>14}" for name in head)]
-    for label, row in rows.items():
-        cells = [_time(row[name]["call"]) if name in row else "-" for name in names]
-        for fast, slow in ratios:
-            both = fast in row and slow in row
-            cells.append(f"{row[slow]['call'] / row[fast]['call']:.2f}x" if both else "-")
-        lines.append(f"{label:{LABEL}}" + "".join(f"{cell:>14}" for cell in cells))
-    return "\n".join(lines)
-
-
-def _time(seconds: float) -> str:
-    for unit, scale in (("s", 1.0), ("ms", 1e-3), ("us", 1e-6)):
-        if seconds >= scale:
-            return f"{seconds / scale:.3g} {unit}"
-    return f"{seconds / 1e-9:.3g} ns"
-
-
-def run(options: argparse.Namespace) -> dict[str, Row]:
-    names = [*ALWAYS, *installed(options.peers)]
-    rounds, seconds = (3, 0.02) if options.quick else (9, 0.1)
-    rows: dict[str, Row] = {}
-    with tempfile.TemporaryDirectory() as cache:
-        # An empty cache, or a first call would be as fast as the last run left it.
-        environment = {**os.environ, "FUSEJIT_CACHE_DIR": cache, "PYTHONPATH": str(HERE)}
-        workers = [Worker(name, environment) for name in names]
-        for case in CASES:
-            if options.only in str(case):
-                rows[str(case)] = measure(case, workers, rounds, seconds)
-                print(table({str(case): rows[str(case)]}, names).splitlines()[-1], flush=True)
-        for worker in workers:
-            worker.close()
-    firsts = {
-        f"first call: {label}": {
-            name: {"call": found["first"]} for name, found in row.items() if name != "numpy"
-        }
-        for label, row in rows.items()
-        if label.startswith(("lstm", "sequence"))
-    }
-    if not options.only:
-        firsts["import"] = import_times([n for n in names if n != "fused"], rounds)
-    return {**rows, **firsts}
-
-
-def installed(peers: Sequence[str]) -> list[str]:
-    """Those of `peers` that can be imported; one line for each other."""
-    found = []
-    for name in peers:
-        package = PEERS[name][2]
-        probe = [sys.executable, "-c", f"import {package}"]
-        if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
-            found.append(name)
-        else:
-            print(f"{name}: skipped, {package} is not installed here")
+def measure(names: list[str], options: Options, record: Record) -> Record:
+    """`record` with these sections measured anew; each is printed as soon as it is complete."""
+    sections = dict(record.get("sections", {}))
+    found = {"machine": machine(), "sections": sections, "roof": record.get("roof", {})}
+    for name in names:
+        section = SECTIONS[name](options)
+        print(f"\n{section}", flush=True)
+        sections[name] = {**asdict(section), "date": time.strftime("%Y-%m-%d %H:%M")}
+    if "steady" in names and not options.only:
+        found["roof"] = ceilings.measure(options.environment)
+        for label, rates in found["roof"].items():
+            rate = f"{rates['bytes'] / 1e9:.1f} GB/s, {rates['flops'] / 1e9:.0f} GFLOP/s float32"
+            print(f"{label}: {rate}")
     return found
 
 
-def save(rows: dict[str, Row], options: argparse.Namespace) -> None:
-    """bench/results/bench.json and, if matplotlib is there, bench.png."""
-    RESULTS.mkdir(exist_ok=True)
-    machine = {
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
+def machine() -> dict[str, Any]:
+    """What the numbers depend on."""
+    versions = {"python": platform.python_version(), "fusejit": _version("fusejit")}
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "system": f"{platform.system()} {platform.machine()}",
+        "versions": {**versions, **{name: _version(name) for name in PACKAGES}},
     }
-    record = {"machine": machine, "options": vars(options), "rows": rows}
-    (RESULTS / "bench.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _version(package: str) -> str | None:
     try:
-        from plot import plot
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _processor() -> str:
+    """Its name and family, as Linux has them: virtual machines often hide the model's name."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return platform.processor()
+    fields = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    named = {key.strip(): value.strip() for key, value in fields.items()}
+    family, model = named.get("cpu family"), named.get("model")
+    return f"{named.get('model name', 'unknown')} (family {family}, model {model})"
+
+
+def as_text(record: Mapping[str, Any]) -> str:
+    """table.md: the machine, and every section."""
+    found = record["machine"]
+    versions = ", ".join(f"{name} {v}" for name, v in found["versions"].items() if v)
+    lines = ["# Benchmarks", "", f"{found['processor']}, {found['cores']} cores. {versions}.", ""]
+    for name in SECTIONS:
+        if name in record["sections"]:
+            values = dict(record["sections"][name])
+            date = values.pop("date")
+            section = Section(**values)
+            lines.append(str(section))
+            lines.append(f"Measured on {date}.\n")
+    return "\n".join(lines)
+
+
+def save(record: Record, folder: Path) -> None:
+    """bench.json, table.md and, if matplotlib is there, the plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "bench.json").write_text(json.dumps(record, indent=1) + "\n")
+    (folder / "table.md").write_text(as_text(record))
+    try:
+        import plot
     except ImportError:
-        print("No plot: matplotlib is not installed (the extra `bench` has it).")
+        print("No plots: matplotlib is not installed (the extra `bench` has it).")
     else:
-        plot(rows, RESULTS / "bench.png")
-    print(f"Wrote {RESULTS}/")
+        plot.plot_all(record, folder)
+    print(f"Wrote {folder}/")
+
+
+def load(folder: Path) -> Record:
+    """What an earlier run left, or nothing."""
+    path = folder / "bench.json"
+    found: Record = json.loads(path.read_text()) if path.exists() else {}
+    return found
 
 
 def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    found.add_argument("--peers", type=_peers, default=[], help="of jax, torch, torch-compile")
+    others = ", ".join(OTHERS)
+    found.add_argument("--peers", type=_peers, default=(), help=f"all, or some of {others}")
     found.add_argument("--one-core", action="store_true", help="hold every process to one core")
     found.add_argument("--only", default="", help="only the cases whose name has this in it")
     found.add_argument("--quick", action="store_true", help="fewer and shorter rounds")
+    found.add_argument("--all", action="store_true", help="every section")
+    for name in SECTIONS:
+        text = f"a section: {SECTIONS[name].__doc__}"
+        found.add_argument(f"--{name}", action="store_true", help=text)
+    found.add_argument(
+        "--out",
+        type=Path,
+        help="where results go (default bench/results; with --only or --quick they are not kept)",
+    )
     return found
 
 
-def _peers(text: str) -> list[str]:
-    names = text.split(",")
+def _peers(text: str) -> tuple[str, ...]:
+    names = OTHERS if text == "all" else tuple(text.split(","))
     for name in names:
-        if name not in PEERS or name in ALWAYS:
-            raise argparse.ArgumentTypeError(f"no peer {name!r}")
+        if name not in OTHERS:
+            raise argparse.ArgumentTypeError(f"no peer {name!r}; there are {', '.join(OTHERS)}")
     return names
 
 
+def _default(asked: argparse.Namespace) -> list[str]:
+    """The sections of a run that names none: what `only` applies to, and starts beside others."""
+    if asked.only:
+        return ["steady", "pairs"]
+    return ["steady", "pairs", "tiny", *(["start"] if asked.peers else [])]
+
+
 def main() -> None:
-    options = parser().parse_args()
-    if options.one_core:
+    asked = parser().parse_args()
+    if asked.one_core:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # children inherit it
-    rows = run(options)
-    print("\n" + table(rows, [name for name in PEERS if any(name in row for row in rows.values())]))
-    save(rows, options)
+    chosen = [name for name in SECTIONS if asked.all or getattr(asked, name)]
+    names = chosen or _default(asked)
+    partial = asked.quick or asked.only
+    folder = asked.out or (None if partial else HERE / "results")
+    peers = (*OWN, *installed(asked.peers))
+    with tempfile.TemporaryDirectory() as cache:
+        # An empty cache, or a first call would be as fast as the last run left it.
+        options = Options(
+            peers=[name for name in PEERS if name in peers],
+            environment={"FUSEJIT_CACHE_DIR": cache},
+            only=asked.only,
+        )
+        options = replace(options, rounds=3, seconds=0.01, quick=True) if asked.quick else options
+        record = measure(names, options, load(folder) if folder else {})
+    if folder:
+        save(record, folder)
 
 
 if __name__ == "__main__":

@@ -3,34 +3,60 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import fusejit as fj
-from cases import LEARNING_RATE, PARAMETERS, Case, Function, loss, operands, program
-from protocol import Call, serve
+from cases import Case
+from programs import LEARNING_RATE, Function, loss_of, make, spelled_out
+from protocol import Peer, serve
 
-FUSED = sys.argv[1] == "fused"
+sigmoid = fj.sigmoid
+tanh = fj.tanh
+sqrt = fj.sqrt
+relu = fj.nn.relu
+gelu = fj.nn.gelu
+softmax = fj.nn.softmax
 
 
-def function_of(case: Case) -> Function:
-    run = program(case.program, fj.nn.sigmoid, fj.tanh)
-    if case.mode == "forward":
-        return run
+def layer_norm(x: Any, gain: Any, shift: Any) -> Any:
+    centred = x - fj.mean(x, -1, keepdims=True)
+    variance = fj.mean(centred * centred, -1, keepdims=True)
+    return centred / fj.sqrt(variance + 1e-5) * gain + shift
+
+
+def cross_entropy(logits: Any, labels: Any) -> Any:
+    losses = fj.nn.softmax_cross_entropy_with_logits(labels=labels, logits=logits)
+    return fj.mean(losses)
+
+
+def eager(case: Case) -> Function:
+    run = make(case.program, sys.modules[__name__])
+    parameters = list(case.shape.parameters)
     if case.mode == "gradient":
-        return fj.gradients_function(loss(run))
-    gradients = fj.gradients_function(loss(run), params=list(range(PARAMETERS)))
+        return fj.gradients_function(loss_of(run), params=parameters)
+    if case.mode != "step":
+        return run
+    gradients = fj.value_and_gradients_function(run, params=parameters)
 
     def step(*inputs: Any) -> Any:
-        found = gradients(*inputs)
-        return [p - LEARNING_RATE * g for p, g in zip(inputs, found, strict=False)]
+        loss, found = gradients(*inputs)
+        updates = zip(parameters, found, strict=True)
+        return (*(inputs[at] - LEARNING_RATE * g for at, g in updates), loss)
 
     return step
 
 
-def prepare(case: Case) -> Call:
-    tensors = [fj.asarray(array) for array in operands(case)]
-    function = fj.function(function_of(case)) if FUSED else function_of(case)
-    return lambda: function(*tensors)
+def fused(case: Case) -> Function:
+    function = eager(case)
+    if case.mode in ("gradient", "step"):
+        function = spelled_out(function, len(case.shape.inputs(*case.size)))
+    return fj.function(function)
 
 
-serve(prepare)
+def peer(function_of: Callable[[Case], Function]) -> Peer:
+    return Peer(function_of, lambda array, watched: fj.asarray(array), lambda x: x.numpy())
+
+
+if __name__ == "__main__":
+    serve(peer(fused if sys.argv[1] == "fused" else eager))
