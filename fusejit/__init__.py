@@ -16,10 +16,14 @@ from .autodiff import gradients_function as gradients_function
 from .autodiff import implicit_gradients as implicit_gradients
 from .autodiff import implicit_value_and_gradients as implicit_value_and_gradients
 from .autodiff import value_and_gradients_function as value_and_gradients_function
+from .backends.llvm.threads import get_num_threads as get_num_threads
+from .backends.llvm.threads import set_num_threads as set_num_threads
+from .capture.caches import cache_info as cache_info
 from .capture.function import Function as Function
 from .capture.function import clear_caches as clear_caches
 from .capture.function import function as function
 from .capture.policy import EagerWarning as EagerWarning
+from .capture.policy import RecompileWarning as RecompileWarning
 from .capture.policy import no_recompile as no_recompile
 from .config import config as config
 from .device import device as device

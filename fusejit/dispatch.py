@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,9 +47,17 @@ class Handler:
         """Make `value` the value of `variable`."""
         self.below.assign(variable, value)
 
+    def trusted(self, function: Callable[..., Any], *args: Any) -> Any:
+        """function(*args), which runs no code of the user's: a layer that watches what Python does
+        need not look."""
+        return self.below.trusted(function, *args)
+
 
 class Bottom(Handler):
     """Eager execution, and the conversion of what users pass into tensors."""
+
+    def trusted(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args)
 
     def call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         raise NotImplementedError

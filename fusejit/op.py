@@ -91,6 +91,19 @@ LOGICAL = DTypeRule(operand=BOOL, result=BOOL)
 SELECTS = DTypeRule(leading=(BOOL,))
 
 
+class _Doc:
+    """`__doc__` of a kind of op is its docstring; of an op, what that op does."""
+
+    def __init__(self, text: str | None) -> None:
+        self.text = text
+
+    def __get__(self, op: Op | None, kind: type[Op]) -> str | None:
+        if op is None:
+            return self.text
+        operands = f"*{op.inputs[0]}" if op.variadic and op.inputs else ", ".join(op.inputs)
+        return f"{op.name}({operands})\n\n{op.doc}".strip()
+
+
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
 class Op:
     """What every kind has. `inputs` names the array operands; `variadic` ops take any number."""
@@ -115,6 +128,10 @@ class Op:
             OPS[self.name] = self
             values = (getattr(self, each.name) for each in fields(self))
             RECORD_CODE.update(v.__code__ for v in values if isinstance(v, FunctionType))
+
+    def __init_subclass__(cls) -> None:
+        if not isinstance(vars(cls).get("__doc__"), _Doc):
+            cls.__doc__ = _Doc(cls.__doc__)  # type: ignore[assignment]
 
     def __call__(self, *operands: Any, **params: Any) -> Any:
         """Apply the op, through whatever handlers are on this thread's stack."""

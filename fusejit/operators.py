@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from .tensor import Tensor
 
 NUMBERS = (bool, int, float, complex)
+PLAIN: set[type] = {*NUMBERS}
+"""Operands, by exact class, that an op takes without running code of the user's: numbers here, and
+Tensor and Variable where they are defined."""
 
 
 class Operators:

@@ -7,7 +7,7 @@ and assigns counter + n. All of that is ops, so a decorated function draws the s
 from __future__ import annotations
 
 import math
-import secrets
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -33,7 +33,7 @@ from .variable import Variable
 Shape = tuple[int, ...]
 
 state = Variable(
-    np.array([secrets.randbits(64), 0], np.uint64), name="random.state", trainable=False
+    np.array([int.from_bytes(os.urandom(8)), 0], np.uint64), name="random.state", trainable=False
 )
 """uint64[2]: the key that `seed` sets, and how many elements have been drawn."""
 

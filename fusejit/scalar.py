@@ -20,7 +20,7 @@ Python control flow inside a scalar function runs while it is traced, so it may 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -44,12 +44,30 @@ class Instr:
     imm: Number | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Program:
-    """Straight-line scalar code. Hashable: kernels are cached by it."""
+    """Straight-line scalar code. Hashable: kernels are cached by it, to the sign of a zero."""
 
     instrs: tuple[Instr, ...]
     results: tuple[int, ...]
+    _hash: int = field(init=False, repr=False)  # 50 us for a long program, and often asked for
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash(self._key()))
+
+    def _key(self) -> tuple[object, ...]:
+        # repr tells 0.0 from -0.0, which are equal keys.
+        return (self.results, *((i.prim, i.args, i.dtype, repr(i.imm)) for i in self.instrs))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if self is other:
+            return True
+        if not isinstance(other, Program) or self._hash != other._hash:
+            return False
+        return self._key() == other._key()
 
     def __str__(self) -> str:
         lines = []

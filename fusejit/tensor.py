@@ -8,54 +8,25 @@ asks).
 from __future__ import annotations
 
 import operator
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import CodeType
-from typing import Any, TypeAlias
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from . import device as devices
 from . import dispatch
-from .dtypes import TensorType, as_dtype, dtype_of_python, promote
+from .dtypes import TensorType, as_dtype, default_float, dtype_of_python, promote
 from .errors import DTypeError, FuseJitError, ShapeError, describe_operands
 from .op import Array, Contraction, Elementwise, Op, View
+from .operators import NUMBERS, PLAIN, is_number
 from .operators import Operators as Operators
 from .operators import binary_operator as binary_operator
-from .operators import is_number
 from .operators import is_operand as is_operand
+from .origin import Origin, user_origin, where
 from .scalar import DType
 
-_PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
-Origin: TypeAlias = "tuple[CodeType, int]"
 _new = object.__new__
-
-
-def user_frame() -> Any:
-    """The innermost frame outside fusejit, or None."""
-    frame = sys._getframe(1)
-    while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
-        frame = frame.f_back  # type: ignore[assignment]
-    return frame
-
-
-def user_origin() -> Origin | None:
-    """Where the user is, as (code, instruction): cheap to take, resolved by `where` if ever."""
-    frame = user_frame()
-    return None if frame is None else (frame.f_code, frame.f_lasti)
-
-
-def where(origin: Origin | None) -> str | None:
-    """'train.py:12' of an origin."""
-    if origin is None:
-        return None
-    code, instruction = origin
-    line = None
-    for start, end, number in code.co_lines():
-        if start <= instruction < end:
-            line = number
-    return f"{os.path.basename(code.co_filename)}:{line or code.co_firstlineno}"
 
 
 class Tensor(Operators):
@@ -200,6 +171,7 @@ class Tensor(Operators):
         return asarray, (np.ascontiguousarray(self._data),)
 
 
+PLAIN.add(Tensor)
 _SAFE = 65504.0  # the largest float that no floating dtype overflows with
 _SCALAR_ADVICE = {"bool": " Reduce it first, with all(...) or any(...)."}
 
@@ -306,9 +278,15 @@ class Eager(dispatch.Bottom):
     """The bottom of the stack: converts, promotes, and runs one op at a time."""
 
     def call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
+        top = dispatch.top()
+        # What a registered op does to Tensors is pure by contract, wherever it was declared.
+        if top is not self and op.registered and PLAIN.issuperset(map(type, operands)):
+            return top.trusted(self._call, op, operands, params)
+        return self._call(op, operands, params)
+
+    def _call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         try:
-            inputs = convert(op, operands)
-            outputs = dispatch.top().apply(op, inputs, params)
+            outputs = dispatch.top().apply(op, convert(op, operands), params)
         except FuseJitError as error:
             _add_origins(error, operands)
             raise
@@ -360,12 +338,20 @@ def run(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> Any:
 def _private(view: Array, operand: Array) -> Array:
     """`view`, or a copy if its memory may be the user's own ndarray, which can change under it.
 
-    Arrays that fusejit made own their memory; views of them are marked read-only, as proof.
+    Views of arrays that fusejit made are marked read-only, as proof.
     """
-    if operand.flags.writeable and operand.base is not None:
+    if is_borrowed(operand):
         return view.copy()
     view.flags.writeable = False
     return view
+
+
+def is_borrowed(array: Array) -> bool:
+    """Whether `array` may be memory that the user can write: a writable view of another ndarray.
+
+    What fusejit made owns its memory, or has a block of the output pool as its base.
+    """
+    return bool(array.flags.writeable) and isinstance(array.base, np.ndarray)
 
 
 def convert(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
@@ -378,16 +364,32 @@ def convert(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
 
 
 def _promoted(op: Elementwise, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    fixed = op.dtype.leading
-    strong = [v if is_number(v) else as_operand(v) for v in operands]
-    dtypes = [v.dtype for v in strong[len(fixed) :] if type(v) is Tensor]
-    weak = [v for v in strong[len(fixed) :] if is_number(v)]
-    common = op.dtype.common(op.name, promote(dtypes, weak))
-    wanted = [*fixed, *[common] * (len(operands) - len(fixed))]
+    strong = [v if type(v) is Tensor or is_number(v) else as_operand(v) for v in operands]
+    kinds = [v._data.dtype if type(v) is Tensor else _kind_of_number(v) for v in strong]
+    wanted = _wanted(op, default_float(), *kinds)
     try:
-        return tuple(_cast(v, dtype) for v, dtype in zip(strong, wanted, strict=True))
+        return tuple([_cast(v, dtype) for v, dtype in zip(strong, wanted, strict=True)])
     except OverflowError:
-        raise DTypeError(f"{op.name}: {weak[0]} does not fit {common.name}.") from None
+        numbers = [v for v in strong[len(op.dtype.leading) :] if type(v) is not Tensor]
+        raise DTypeError(f"{op.name}: {numbers[0]} does not fit {wanted[-1].name}.") from None
+
+
+def _kind_of_number(value: Any) -> type:
+    found = type(value)
+    return found if found in NUMBERS else next(k for k in NUMBERS if isinstance(value, k))
+
+
+@lru_cache(maxsize=4096)  # ops x dtypes is some hundreds; promotion takes 5 us, this 0.3
+def _wanted(op: Elementwise, number: DType, *kinds: DType | type) -> tuple[DType, ...]:
+    """The dtypes to cast operands to, from those of arrays and the classes of Python numbers.
+
+    Of a number only its class counts. `number` is the default dtype of floats, a setting.
+    """
+    fixed = op.dtype.leading
+    ours = kinds[len(fixed) :]
+    arrays = [kind for kind in ours if isinstance(kind, np.dtype)]
+    common = op.dtype.common(op.name, promote(arrays, [k() for k in ours if isinstance(k, type)]))
+    return (*fixed, *[common] * len(ours))
 
 
 def _cast(value: Any, dtype: DType) -> Tensor:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 from . import dispatch
 from .dtypes import TensorType
 from .errors import DTypeError, ShapeError
+from .operators import PLAIN
 from .scalar import DType
 from .tensor import Operators, Tensor, asarray, detached
+
+serials = itertools.count()
+"""Numbers Variables as they are made: a recording tells by them which ones it made itself."""
 
 
 class Variable(Operators):
@@ -30,12 +35,14 @@ class Variable(Operators):
         array([2., 3.], dtype=float32)
     """
 
-    __slots__ = ("__weakref__", "_value", "name", "trainable")
+    __slots__ = ("__weakref__", "_serial", "_value", "name", "trainable")
     _value: Tensor
+    _serial: int  # greater than those of all Variables made before
 
     def __init__(
         self, value: Any, *, name: str = "Variable", trainable: bool = True, dtype: object = None
     ) -> None:
+        self._serial = next(serials)
         self._value = detached(asarray(value, dtype=dtype))
         self.name = name
         self.trainable = trainable
@@ -124,3 +131,6 @@ class Variable(Operators):
 
     def __repr__(self) -> str:
         return f"<Variable {self.name}: {self.read()!r}>"
+
+
+PLAIN.add(Variable)

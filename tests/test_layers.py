@@ -19,7 +19,7 @@ PACKAGE = Path(__file__).parent.parent / "fusejit"
 # From the bottom up; what stands on one line does not import each other. A name covers the modules
 # inside it, unless a longer name covers them; "" is fusejit/__init__.py.
 LAYERS = (
-    ("errors", "scalar", "dispatch", "operators", "ir.affine"),
+    ("errors", "scalar", "dispatch", "operators", "origin", "collector", "ir.affine"),
     ("config",),
     ("dtypes", "device"),
     ("op",),

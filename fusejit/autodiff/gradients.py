@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
+import types
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -46,7 +47,8 @@ def gradients_function(f: Callable[..., Any], params: Parameters = None) -> Call
         found: list[Any] = compute(*args, **kwargs)[1]
         return found
 
-    return _described(gradients, "gradients_function", f)
+    made = _described(gradients, "gradients_function", f)
+    return _replayed(made, f, ("gradients", _frozen(params)), _with_tensors(f, params))
 
 
 def value_and_gradients_function(
@@ -87,7 +89,8 @@ def value_and_gradients_function(
             for leaves, tree in sources
         ]
 
-    return _described(value_and_gradients, "value_and_gradients_function", f)
+    made = _described(value_and_gradients, "value_and_gradients_function", f)
+    return _replayed(made, f, ("value and gradients", _frozen(params)), _with_tensors(f, params))
 
 
 def implicit_gradients(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -113,7 +116,9 @@ def implicit_gradients(f: Callable[..., Any]) -> Callable[..., Any]:
         found: list[tuple[Tensor, Variable]] = compute(*args, **kwargs)[1]
         return found
 
-    return _described(gradients, "implicit_gradients", f)
+    if isinstance(f, types.MethodType) and hasattr(type(f.__func__), "__derive__"):
+        return functools.partial(implicit_gradients(f.__func__), f.__self__)
+    return _replayed(_described(gradients, "implicit_gradients", f), f, ("implicit",))
 
 
 def implicit_value_and_gradients(f: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,7 +147,75 @@ def implicit_value_and_gradients(f: Callable[..., Any]) -> Callable[..., Any]:
         found = tape.gradient(_targets(f, value), variables)
         return value, list(zip(_zeros_for_none(found, variables), variables, strict=True))
 
-    return _described(value_and_gradients, "implicit_value_and_gradients", f)
+    if isinstance(f, types.MethodType) and hasattr(type(f.__func__), "__derive__"):
+        return functools.partial(implicit_value_and_gradients(f.__func__), f.__self__)
+    made = _described(value_and_gradients, "implicit_value_and_gradients", f)
+    return _replayed(made, f, ("value and implicit",))
+
+
+# ---- of decorated functions: one plan for the value and the gradients
+
+Arguments: TypeAlias = "tuple[Sequence[Any], dict[str, Any]]"
+
+
+def _replayed(
+    made: Callable[..., Any],
+    f: Callable[..., Any],
+    key: Hashable,
+    prepare: Callable[[Sequence[Any], dict[str, Any]], Arguments] | None = None,
+) -> Callable[..., Any]:
+    """`made`, recorded and replayed as a whole if `f` is a decorated function.
+
+    Such a function has `__derive__(key, made)`, which decorates `made` likewise, once for each key.
+    Calls with Python floats that are no Tensors even after `prepare` run `made` itself: its plan
+    would be recorded again for every number.
+    """
+    derive = getattr(type(f), "__derive__", None)
+    if derive is None:
+        return made
+    replay = derive(f, key, made)
+
+    @functools.wraps(made)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        given: Sequence[Any] = args
+        if kwargs or not _ONLY_TENSORS.issuperset(map(type, args)):
+            if prepare is not None:
+                given, kwargs = prepare(args, kwargs)
+            if float in map(type, (*given, *kwargs.values())):
+                return made(*given, **kwargs)
+        return replay(*given, **kwargs)
+
+    return call
+
+
+_ONLY_TENSORS = frozenset([Tensor])
+
+
+def _frozen(params: Parameters) -> Hashable:
+    return params if params is None or isinstance(params, (int, str)) else tuple(params)
+
+
+def _with_tensors(
+    f: Callable[..., Any], params: Parameters
+) -> Callable[[Sequence[Any], dict[str, Any]], Arguments]:
+    """What makes Tensors of the numbers and ndarrays in the arguments to differentiate."""
+
+    def prepare(args: Sequence[Any], kwargs: dict[str, Any]) -> Arguments:
+        positional, named = list(args), dict(kwargs)
+        for key in _keys(f, params, tuple(args), kwargs):
+            place: Any = named if isinstance(key, str) else positional
+            place[key] = optree.tree_map(
+                _tensor_of, place[key], is_leaf=is_array, none_is_leaf=True
+            )
+        return positional, named
+
+    return prepare
+
+
+def _tensor_of(leaf: Any) -> Any:
+    if isinstance(leaf, (Tensor, Variable)) or not holds_floats(leaf):
+        return leaf
+    return asarray(leaf)
 
 
 class _ArgumentTape(GradientTape):

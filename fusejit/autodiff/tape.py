@@ -41,8 +41,9 @@ from ..errors import GradientError, ShapeError
 from ..op import Elementwise, Op
 from ..ops.arithmetic import add
 from ..ops.shape import broadcast_to, sum_to_shape
+from ..origin import user_origin, where
 from ..scalar import DType
-from ..tensor import Tensor, as_operand, asarray, user_origin, where
+from ..tensor import Tensor, as_operand, asarray, is_borrowed
 from ..variable import Variable
 
 Gradient: TypeAlias = "Tensor | None"
@@ -162,11 +163,21 @@ class GradientTape(dispatch.Handler):
         self, op: Op, inputs: tuple[Tensor, ...], params: Mapping[str, Any]
     ) -> tuple[Tensor, ...]:
         outputs = self.below.apply(op, inputs, params)
+        self.note(op, inputs, params, outputs)
+        return outputs
+
+    def note(
+        self,
+        op: Op,
+        inputs: tuple[Tensor, ...],
+        params: Mapping[str, Any],
+        outputs: tuple[Tensor, ...],
+    ) -> None:
+        """Record an op that was applied, if the tape watches an operand."""
         for tensor in inputs:
             if tensor._tag in self._watched:
                 self._record(op, inputs, params, outputs)
                 break
-        return outputs
 
     def read(self, variable: Variable) -> Tensor:
         tensor = self.below.read(variable)
@@ -264,7 +275,14 @@ def bind_rule(
     kept = {name: _wanted(name, op, inputs, params, outputs) for name in named}
     several = [t.type for t in outputs] if len(outputs) > 1 else None
     shapes = [t.shape if isinstance(op, Elementwise) else None for t in inputs]
-    return functools.partial(_apply_rule, op, kept, several, shapes)
+    backward = functools.partial(_apply_rule, op, kept, several, shapes)
+    return functools.partial(_trusted, backward) if op.registered else backward
+
+
+def _trusted(backward: Backward, arrived: Sequence[Gradient]) -> Sequence[Gradient]:
+    """The rule of a registered op is pure by contract, wherever it was declared."""
+    found: Sequence[Gradient] = dispatch.top().trusted(backward, arrived)
+    return found
 
 
 def _wanted(
@@ -295,9 +313,8 @@ def _wanted(
 
 def _owned(tensor: Tensor) -> Tensor:
     """`tensor`, with a copy of its memory if that is an ndarray which the user may write."""
-    data = tensor._data
-    if data.flags.writeable and data.base is not None:
-        tensor._data = data.copy()
+    if is_borrowed(tensor._data):
+        tensor._data = tensor._data.copy()
     return tensor
 
 
@@ -363,7 +380,8 @@ def _total(gradients: Mapping[int | None, Tensor], tags: Iterable[int]) -> Gradi
 
 def full(kind: TensorType, value: float) -> Tensor:
     """A Tensor of one repeated number."""
-    return broadcast_to(as_operand(float(value), kind.dtype), kind.shape)
+    number = as_operand(float(value), kind.dtype)
+    return broadcast_to(number, kind.shape) if kind.shape else number
 
 
 def is_differentiable(dtype: DType) -> bool:

@@ -14,7 +14,7 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,21 +22,30 @@ import numpy as np
 from .. import dispatch
 from ..autodiff.tape import GradientTape
 from ..backends.llvm import abi
-from ..backends.llvm.callable import install
-from ..backends.llvm.checks import Arg, Itself
+from ..backends.llvm.callable import Signature, install
 from ..backends.llvm.native import uninstall
 from ..config import config
 from ..device import backend
 from ..errors import CaptureError, FuseJitError, RecompileError
-from ..tensor import Tensor, as_operand, user_frame
+from ..origin import user_frame
+from ..tensor import Tensor, as_operand
 from . import explain
 from .gradient import Differentiable
 from .parameters import Parameters
-from .policy import EagerWarning, may_record
+from .policy import MAX_CHANGES, EagerWarning, RecompileWarning, may_record
 from .purity import location
 from .record import Refusal, defined_at, record
 from .recorder import Recorder
-from .trace import Stopped, Trace, make_contiguous, straighten
+from .taped import apply
+from .trace import (
+    BINDS,
+    Stopped,
+    Trace,
+    array_of,
+    make_contiguous,
+    straighten,
+    value_at,
+)
 
 if TYPE_CHECKING:
     from .function import Function
@@ -65,7 +74,29 @@ class Calls:
         self._attempts: dict[Hashable, int] = {}
         self._refusals: dict[Hashable, Refusal] = {}
         self._said: set[Refusal] = set()
+        self._changes: dict[str, int] = {}
+        self._enter: Callable[..., Any] | None = None
         self._lock = threading.RLock()
+
+    def handled(self, /, *args: Any, **kwargs: Any) -> Any:
+        """A call while some thread differentiates or records."""
+        handlers = list(dispatch.handlers())
+        enter = self._enter
+        if enter is not None and not handlers:
+            return enter(*args, **kwargs)  # another thread does
+        tapes = [h for h in handlers if isinstance(h, GradientTape)]
+        if len(tapes) < len(handlers) or kwargs or not self.parameters.simple:
+            return self.miss(*args, **kwargs)
+        for trace in self.traces:  # what `miss` does, without its 4 us: this is a training step
+            inputs = trace.entry.inputs(*args) if trace.nargs == len(args) else None
+            if inputs is not None:
+                try:
+                    return self._replay(trace, args, inputs, tapes)
+                except Stopped:
+                    continue
+                except Exception:  # as in `miss`
+                    return self.body(*args)
+        return self.miss(*args)
 
     def miss(self, /, *args: Any, **kwargs: Any) -> Any:
         """A call that was not entered natively."""
@@ -77,9 +108,13 @@ class Calls:
             flat = self.flatten(args, kwargs)
         except TypeError:
             return self.body(*args, **kwargs)  # wrong arguments: Python says which
+        tapes = [h for h in dispatch.handlers() if isinstance(h, GradientTape)]
         for trace in self._fitting(flat):
+            inputs = trace.entry.inputs(*flat)
+            if inputs is None:  # another thread has changed something since it was looked at
+                continue
             try:
-                return self._replay(trace, flat)
+                return self._replay(trace, flat, inputs, tapes)
             except Stopped:
                 continue
             except Exception:
@@ -114,6 +149,7 @@ class Calls:
         """Drop everything recorded: the settings have changed, or the user wants the memory."""
         with self._lock:
             uninstall(self.function)
+            self._enter = None
             for table in (self.traces, self._gradients, self._attempts, self._refusals):
                 table.clear()
 
@@ -131,27 +167,30 @@ class Calls:
         if sum(straighten(trace.checks, flat) for trace in self.traces[:8]):
             yield from self._matching(flat)
 
-    def _replay(self, trace: Trace, flat: Sequence[Any]) -> Any:
-        tapes = [h for h in dispatch.handlers() if isinstance(h, GradientTape)]
-        if not tapes or not trace.watched(flat, lambda t: any(tape.watches(t) for tape in tapes)):
-            return trace.replay(flat)
+    def _replay(
+        self,
+        trace: Trace,
+        flat: Sequence[Any],
+        inputs: Sequence[Any],
+        tapes: Sequence[GradientTape],
+    ) -> Any:
+        if not tapes or not trace.watched(inputs, tapes):
+            return trace.replay(inputs)
         if trace.untaped is not None:
             return self.parameters.call(self.body, flat)
-        return self._replay_taped(trace, flat)
+        return self._replay_taped(trace, inputs)
 
-    def _replay_taped(self, trace: Trace, flat: Sequence[Any]) -> Any:
+    def _replay_taped(self, trace: Trace, inputs: Sequence[Any]) -> Any:
         """One op for the whole call, so one entry on each tape; reads are visible to tapes too."""
-        if trace not in self._gradients:
-            self._gradients[trace] = Differentiable(trace.program)
-        inputs = [as_operand(x) for x in trace.inputs(flat)]
+        gradient = self._gradients.get(trace)
+        if gradient is None:
+            gradient = self._gradients[trace] = Differentiable(trace.program)
+        operands = [x if type(x) is Tensor else as_operand(array_of(x)) for x in inputs]
         for position, ref in trace.variables:
             variable = ref()
             if variable is not None:
-                inputs[position] = dispatch.top().read(variable)
-        found = dispatch.call(self._gradients[trace].forward, tuple(inputs), {})
-        results = found if isinstance(found, tuple) else (found,)
-        trace.calls += 1
-        return trace.finish(results[: len(trace.program.recorded.results)])
+                operands[position] = dispatch.top().read(variable)
+        return trace.finish(apply(gradient.forward, operands)[: len(trace.program.sources)])
 
     # ---- recording
 
@@ -182,7 +221,22 @@ class Calls:
         miss = trace.entry.first_miss(*flat)
         if miss < 0:
             return "recording another path: a guarded value differs"
+        self._note_change(trace, miss, flat)
         return f"recording again: {describe_miss(trace, miss, flat)}"
+
+    def _note_change(self, trace: Trace, miss: int, flat: Sequence[Any]) -> None:
+        """Warn once of a value that never stays what it was; new types of inputs are no such."""
+        if isinstance(trace.checks[miss].expect, BINDS):
+            return
+        path = explain.path_of(trace, miss)
+        self._changes[path] = self._changes.get(path, 0) + 1
+        if self._changes[path] == MAX_CHANGES:
+            text = (
+                f"{self.function.__name__} was recorded {MAX_CHANGES} times because a value that "
+                f"it reads changes: {describe_miss(trace, miss, flat)}. Each recording costs as "
+                "much as many calls: pass it as a Tensor, keep it in a Variable, or leave it out."
+            )
+            warnings.warn(text, RecompileWarning, stacklevel=_user_level())
 
     def _keep_or_refuse(self, trace: Trace, flat: Sequence[Any]) -> None:
         """The body has run, so a failure to compile costs speed and a warning, never the result."""
@@ -202,14 +256,17 @@ class Calls:
         _ = trace.entry  # lowers and compiles
         trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
         trace.num_compiles = jit.statistics().num_compiles - before.num_compiles
+        trace.num_loads = jit.statistics().num_loads - before.num_loads
         self.num_compiles += trace.num_compiles
         self._attempts.pop(_kind(flat), None)
         self.traces.insert(0, trace)
         for dropped in self.traces[MAX_TRACES:]:
             self._gradients.pop(dropped, None)
         del self.traces[MAX_TRACES:]
-        if self.parameters.simple:
-            install(self.function, [t.entry for t in self.traces if t.native_result], self.miss)
+        signature = Signature(self.body)
+        if signature.names() == self.parameters.names:
+            entries = [each.entry for each in self.traces]
+            self._enter = install(self.function, entries, self.miss, self.handled, signature)
 
     def _refuse(self, refusal: Refusal, flat: Sequence[Any]) -> None:
         """Run calls of this kind eagerly from now on; say so once for each reason."""
@@ -231,11 +288,10 @@ def describe_miss(trace: Trace, number: int, flat: Sequence[Any]) -> str:
     """Which check failed: the path, and old -> new where both can be shown."""
     check = trace.checks[number]
     expected = explain.shown(check.expect, trace)
-    now = ""
-    if isinstance(check.source, Arg) and isinstance(check.take, Itself):
-        value = flat[check.source.index]
-        now = f", now {value.type if isinstance(value, Tensor) else repr(value)[:40]}"
-    return f"{explain.path_of(trace, number)} was {expected}{now}"
+    value = value_at(trace.checks, number, flat)
+    now = str(value.type) if isinstance(value, Tensor) else repr(value)
+    now = now if len(now) <= 40 else now[:37] + "..."
+    return f"{explain.path_of(trace, number)} was {expected}, now {now}"
 
 
 def _kind(flat: Sequence[Any]) -> Hashable:

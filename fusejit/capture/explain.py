@@ -12,7 +12,7 @@ from .. import dispatch
 from ..backends.base import Loop, Reduce
 from ..backends.llvm.checks import Bytes, Expect, Field, Input, Length, Referent, Same
 from ..backends.lower import working_nodes
-from ..backends.plan import Opaque, Step
+from ..backends.plan import Guard, Opaque, Plan, Step
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
 from ..op import View
 from .trace import Trace
@@ -79,7 +79,7 @@ def benchmark(
         first_call=sum(spent.values()) / 1e3,
         compile=spent.get("compile", 0.0) / 1e3,
         kernels_before=len(_steps_before(trace.program.recorded)),
-        kernels_after=len(trace.program.plan.steps),
+        kernels_after=_kernels_in(trace.program.plan),
         bytes_before=sum(map(_bytes_moved, _steps_before(trace.program.recorded))),
         bytes_after=sum(map(_bytes_moved, trace.program.fused.nodes)),
     )
@@ -105,6 +105,11 @@ def _steps_before(graph: Graph) -> list[Node]:
     return [n for n in graph.nodes if n.op is not GUARD and not isinstance(n.op, View)]
 
 
+def _kernels_in(plan: Plan) -> int:
+    """The steps that compute something: a guard only compares."""
+    return sum(not isinstance(step.code, Guard) for step in plan.steps)
+
+
 def _bytes_moved(node: Node) -> int:
     return sum(v.type.nbytes for v in (*set(node.inputs), *node.outputs))
 
@@ -117,14 +122,14 @@ def count(number: int, noun: str) -> str:
 def explain(calls: Calls, trace: Trace) -> str:
     """One readable page about the plan that a call takes."""
     recorded, fused, plan = trace.program.recorded, trace.program.fused, trace.program.plan
-    before, after = _steps_before(recorded), len(plan.steps)
+    before, after = _steps_before(recorded), _kernels_in(plan)
     moved = sum(map(_bytes_moved, before)), sum(map(_bytes_moved, fused.nodes))
     spent = ", ".join(f"{name} {ms:.1f} ms" for name, ms in trace.milliseconds.items())
     lines = [
         f"{calls.function.__name__}: {count(len(before), 'op')} in {count(after, 'kernel')}; "
         f"{moved[0]:,} bytes moved unfused, {moved[1]:,} fused",
         f"  recorded {count(calls.num_traces, 'time')}; this plan: {spent}; "
-        f"{count(trace.num_compiles, 'kernel')} compiled for it",
+        f"{count(trace.num_compiles, 'kernel')} compiled for it, {trace.num_loads} found on disk",
         "",
         "applies when",
         *(f"  {line}" for line in _conditions(trace)),
@@ -142,12 +147,6 @@ def explain(calls: Calls, trace: Trace) -> str:
         lines += [f"  {line}" for line in trace.by_value]
     if trace.untaped:
         lines += ["", f"under a tape it runs eagerly: {trace.untaped}"]
-    if not trace.native_result or not calls.parameters.simple:
-        lines += [
-            "",
-            "entered from Python: it returns an input, has a step that NumPy runs, or takes *args, "
-            "**kwargs or keyword-only parameters",
-        ]
     return "\n".join(lines) + "\n"
 
 
@@ -195,6 +194,8 @@ def shown(expect: Expect, trace: Trace) -> str:
 def _kernels(fused: Graph, steps: Sequence[Step]) -> list[str]:
     lines = []
     for node in working_nodes(fused):
+        if node.op is GUARD:
+            continue
         if node.op is FUSED:
             inner = [n.op.name for n in walk(node.params["body"])]
             what = f"{node.params['kind'].value}: {' '.join(inner)}"

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import functools
 import inspect
+import operator
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
+from ..backends.llvm import blocks
 from ..backends.llvm.native import NativeCallable, enable_vectorcall
+from ..backends.llvm.ready import prepare
 from ..config import config
 from ..dtypes import as_dtype
 from ..errors import CaptureError
@@ -39,12 +42,15 @@ class Function(NativeCallable):
     def __init__(self, function: types.FunctionType) -> None:
         self.eager = function
         self._made: Calls | None = None
+        self._derived: dict[Hashable, Function] = {}
         functools.update_wrapper(self, function)
         _instances.add(self)
 
     @property
     def _calls(self) -> Calls:
         if self._made is None:
+            if not config.settings.disable:
+                prepare()
             from .calls import Calls  # recording, passes, lowering: not needed to decorate
 
             self._made = Calls(self)
@@ -68,13 +74,17 @@ class Function(NativeCallable):
     def __deepcopy__(self, memo: object) -> Function:
         return self
 
-    @property
-    def __wrapped_function__(self) -> types.FunctionType:
-        return self.eager
+    # Read by a check in each call of a function that calls this one: an attrgetter runs no Python.
+    __wrapped_function__ = property(operator.attrgetter("eager"))
+
+    def __derive__(self, key: Hashable, made: types.FunctionType) -> Function:
+        """`made`, a function of this one, decorated as this one is; one for each key."""
+        return self._derived.setdefault(key, Function(made))
 
     @property
     def num_traces(self) -> int:
-        """How many calls were recorded."""
+        """How many calls were recorded. Its gradient functions are recorded as functions of their
+        own."""
         return 0 if self._made is None else self._made.num_traces
 
     @property
@@ -97,7 +107,7 @@ class Function(NativeCallable):
         return explain(self._calls, trace)
 
     def graph(self, *args: Any, stage: str = "recorded", **kwargs: Any) -> Graph:
-        """The graph of this call after a stage: "recorded", "simplify", "cse", "dce" or "fuse"."""
+        """The graph of this call after a stage: "recorded", then each pass of `fusejit.passes`."""
         found = self._calls.trace_of(args, kwargs).program.stages
         if stage not in found:
             raise CaptureError(f"no stage {stage!r}; there are {', '.join(found)}")
@@ -192,13 +202,19 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
 
 
 def clear_caches() -> None:
-    """Forget every recording and plan of every decorated function."""
+    """Forget every recording and plan of every decorated function, and free what memory is kept."""
     for each in list(_instances):
         if each._made is not None:
             each._made.forget()
+    blocks.clear()
 
 
 config.on_change(clear_caches)
+
+
+def recorded() -> int:
+    """How many recordings are held."""
+    return sum(len(each._made.traces) for each in list(_instances) if each._made is not None)
 
 
 def _example(spec: Any) -> Any:

@@ -11,6 +11,15 @@ class EagerWarning(UserWarning):
     """A decorated function runs eagerly; the message says why, where, and what to write instead."""
 
 
+class RecompileWarning(UserWarning):
+    """A decorated function is recorded again and again; the message says which value changes."""
+
+
+MAX_CHANGES = 32
+"""Recordings on account of one guarded value after which a warning names it: half of the traces
+that a function keeps, so that a value which takes a few dozen forms is none of our business."""
+
+
 class _Forbidden(threading.local):
     depth = 0
 

@@ -2,15 +2,15 @@
 pure, and Python code that the reach snapshot did not see.
 
 While a body is recorded the interpreter reports every call of its thread through `sys.setprofile`;
-a profiler that the user installed keeps getting its events. Not every callable is reported (types
-and ufuncs are not), so the states of the global generators of `random` and NumPy are compared as
-well.
+a profiler that the user installed keeps getting its events. Inside of registered ops and their
+gradient rules, where only code runs that is pure by contract, nobody looks: most events come from
+there. Not every callable is reported (types and ufuncs are not), so the states of the global
+generators of `random` and NumPy are compared as well.
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import random
 import sys
@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import collector
 from .userland import is_core_file, is_library_file, is_pure_callable, is_user_frame
 
 Report = Callable[[str, str], None]
@@ -40,57 +41,84 @@ def _is_library(filename: str) -> bool:
 class Watch:
     """What ran during a recorded call.
 
+    Code is told apart by identity: hashing a code object takes 0.15 us, and this happens at each
+    event.
+
     Attributes:
-        ran: the code of all Python functions that were entered.
+        ran: the code of all Python functions that were entered, by id.
         of_user: those that belong to the user.
     """
 
-    def __init__(self, known: set[types.CodeType], report: Report) -> None:
-        self.ran: set[types.CodeType] = set()
-        self.of_user: set[types.CodeType] = set()
-        self._core: set[types.CodeType] = set()
+    def __init__(self, known: set[types.CodeType], report: Report, outer: Any) -> None:
+        self.ran: dict[int, types.CodeType] = {}
+        self.of_user: dict[int, types.CodeType] = {}
+        self._core: set[int] = set()
         self._known = known
         self._report = report
+        self._outer = outer
+        self._hook = _both(outer, self) if callable(outer) else self.profile
+
+    def start(self) -> None:
+        sys.setprofile(self._hook)
+
+    def stop(self) -> None:
+        """Python's own profilers are told everything; cProfile before 3.12, which is written in C
+        and cannot be called, misses what a recording runs."""
+        if self._outer is None or callable(self._outer):
+            sys.setprofile(self._outer)
+        else:
+            sys.setprofile(None)
+            if hasattr(self._outer, "enable"):
+                self._outer.enable()
+
+    def looking_away(self, function: Callable[..., Any], *args: Any) -> Any:
+        """function(*args), unwatched. Most events of a recorded call come from inside of ops: to
+        look at each takes several times as long as the ops themselves."""
+        if self._outer is not None or sys.getprofile() is not self._hook:
+            return function(*args)  # somebody wants to see it, or nobody is looking now
+        sys.setprofile(None)
+        try:
+            return function(*args)
+        finally:
+            sys.setprofile(self._hook)
 
     def profile(self, frame: types.FrameType, event: str, arg: Any) -> None:
         """What `sys.setprofile` calls, for most events from inside of the core."""
-        if frame.f_code in self._core:
+        code = frame.f_code
+        if id(code) in self._core:
             return
-        if is_core_file(frame.f_code.co_filename):
-            self._core.add(frame.f_code)
-            self.ran.add(frame.f_code)
+        if is_core_file(code.co_filename):
+            self._core.add(id(code))
+            self.ran[id(code)] = code
             return
         if event == "c_call":
             if not is_pure_callable(arg) and is_user_frame(frame):
                 self._report(f"it calls {_describe(arg)}", location(frame))
-        elif event == "call" and frame.f_code not in self.of_user:
-            self.ran.add(frame.f_code)
-            if is_library_file(frame.f_code.co_filename) or not is_user_frame(frame):
+        elif event == "call" and id(code) not in self.of_user:
+            self.ran[id(code)] = code
+            if is_library_file(code.co_filename) or not is_user_frame(frame):
                 return
-            self.of_user.add(frame.f_code)
-            if frame.f_code not in self._known:
-                what = f"it runs {frame.f_code.co_qualname}, which it finds at run time"
+            self.of_user[id(code)] = code
+            if code not in self._known:
+                what = f"it runs {code.co_qualname}, which it finds at run time"
                 self._report(what, location(frame.f_back))
 
 
 @contextlib.contextmanager
 def watching(known: set[types.CodeType], report: Report) -> Iterator[Watch]:
     """Report impure calls and unknown code of this thread inside the block."""
-    watch = Watch(known, report)
+    watch = Watch(known, report, sys.getprofile())
     before = _generator_states()
     where = sys._getframe(2)
-    outer = sys.getprofile()
-    collecting = gc.isenabled()
-    gc.disable()  # what a collection runs (callbacks, finalizers) is no part of the call
-    try:
-        sys.setprofile(_both(outer, watch) if callable(outer) else watch.profile)
-        yield watch
-    finally:
-        _restore(outer)
-        if collecting:
-            gc.enable()
-        if before != _generator_states():
-            report("it draws from the global generator of random or numpy.random", location(where))
+    with collector.held_off():  # what it runs (callbacks, finalizers) is no part of the call
+        try:
+            watch.start()
+            yield watch
+        finally:
+            watch.stop()
+            if before != _generator_states():
+                what = "it draws from the global generator of random or numpy.random"
+                report(what, location(where))
 
 
 def _both(outer: Callable[..., object], watch: Watch) -> Callable[..., None]:
@@ -99,17 +127,6 @@ def _both(outer: Callable[..., object], watch: Watch) -> Callable[..., None]:
         watch.profile(frame, event, arg)
 
     return profile
-
-
-def _restore(outer: Any) -> None:
-    """Python's own profilers are told everything; cProfile before 3.12, which is written in C and
-    cannot be called, misses what a recording runs."""
-    if outer is None or callable(outer):
-        sys.setprofile(outer)
-    else:
-        sys.setprofile(None)
-        if hasattr(outer, "enable"):
-            outer.enable()
 
 
 def _describe(function: Any) -> str:

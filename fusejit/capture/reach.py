@@ -32,7 +32,7 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,8 +102,8 @@ class Snapshot(Leaves):
     """The leaves reached now: checks for the next call, and tokens to see what a call changed.
 
     Args:
-        ran: the code of the functions to enter; None enters all, and takes what cannot be watched
-            for unchanged.
+        ran: the code of the functions to enter, by id; None enters all, and takes what cannot be
+            watched for unchanged.
         floats: the arguments, by position, that are inputs and not constants.
     """
 
@@ -112,7 +112,7 @@ class Snapshot(Leaves):
         function: types.FunctionType,
         args: Sequence[Any],
         names: Sequence[str],
-        ran: set[types.CodeType] | None = None,
+        ran: Mapping[int, types.CodeType] | None = None,
         floats: Collection[int] = (),
     ) -> None:
         super().__init__(MAX_VISITED if ran is None else MAX_LEAVES)
@@ -145,7 +145,7 @@ class Snapshot(Leaves):
 
     def runs(self, code: types.CodeType) -> bool:
         """Whether a function of this code is entered."""
-        return self._ran is None or code in self._ran
+        return self._ran is None or id(code) in self._ran
 
     def shows(self, value: object) -> bool:
         """Whether library code that ran may have read any attribute of the value."""
@@ -154,7 +154,7 @@ class Snapshot(Leaves):
         files = library_files(value)
         if files is None or self._ran is None:
             return files is not None
-        return any(code.co_filename in files for code in self._ran)
+        return any(code.co_filename in files for code in self._ran.values())
 
     def refuse(self, reason: str) -> None:
         """This cannot be watched. Before the call it is not known whether that matters."""

@@ -27,6 +27,7 @@ from ..backends.llvm.checks import (
 )
 from ..ir.graph import Value
 from ..tensor import Tensor
+from ..variable import Variable
 from .floats import Floats
 from .leaves import Unreachable, changes
 from .parameters import Parameters
@@ -69,7 +70,9 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
     recorder = Recorder(function.__name__, floats)
     given = _declare(before, recorder, flat)
     with dispatch.pushed(recorder), watching(before.codes, recorder.refuse) as watch:
+        recorder.watch = watch
         returned = parameters.call(function, given)
+    recorder.watch = None  # they hold each other, and the recorder what the call has made
     outcome = _judge(function, parameters, (flat, given), before, recorder, watch, returned)
     if isinstance(outcome, Trace):
         outcome.milliseconds["record"] = 1e3 * (time.perf_counter() - began)
@@ -130,7 +133,10 @@ def _judge(
         what = "a Tensor is stored in" if escaped else "the call changes"
         advice = "return it, or keep it in a Variable"
         return Refusal(f"{what} {path}; {advice}", where, lasting=False)
-    unseen = watch.of_user - after.codes
+    made = recorder.made_inside()
+    if made:
+        return Refusal(f"it makes a Variable, {made[0]}; make it once", where, lasting=False)
+    unseen = set(watch.of_user.values()) - after.codes
     if unseen:
         return Refusal(f"it runs {unseen.pop().co_qualname}, which it finds at run time", where)
     return _trace(after, recorder, returned, arguments[1], where)
@@ -194,6 +200,8 @@ def _trace(
             described.append(("result", numbers[id(leaf)]))
         elif isinstance(leaf, _RETURNED):
             described.append(("value", leaf))
+        elif isinstance(leaf, Variable) and (after.reaches(leaf) or recorder.uses(leaf)):
+            described.append(("variable", weakref.ref(leaf)))
         elif isinstance(leaf, np.ndarray):
             return Refusal("it returns an ndarray; return a Tensor", where)
         else:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from .. import dispatch
 from ..autodiff.custom import CustomGradient
+from ..autodiff.tape import next_tag
 from ..dtypes import TensorType
 from ..ir.builder import Builder, constant
 from ..ir.graph import GUARD, Value
-from ..op import Op
+from ..op import Op, SingleOp
 from ..ops.cast import astype_
 from ..ops.compare import not_equal
+from ..origin import user_frame, user_origin, where
 from ..scalar import F64
-from ..tensor import Tensor, user_frame, user_origin, where, wrap
-from ..variable import Variable
+from ..tensor import Tensor, wrap
+from ..variable import Variable, serials
 from .floats import Floats
+from .purity import Watch
 
 
 class Recorder(dispatch.Handler):
@@ -31,18 +34,21 @@ class Recorder(dispatch.Handler):
 
     def __init__(self, name: str, floats: Floats | None = None) -> None:
         self.floats = floats
+        self.watch: Watch | None = None
         self.builder = Builder(name)
         self.refusal: tuple[str, str] | None = None
         self.untaped: str | None = None
         self.variables: dict[Variable, int] = {}  # read before any assignment -> plan input
         self.read_as: dict[Variable, Tensor] = {}
         self.assigned: dict[Variable, Tensor] = {}
-        self._values: dict[int, Value] = {}
+        self._began = next(serials)
+        self._values: dict[int, Value] = {}  # what is kept, by id
+        self._made: dict[int | None, Value] = {}  # made during the call, by tag: see `_name`
         self._numbers: dict[int, Value] = {}  # float arguments that ops were given -> input
         self._declared: dict[int, tuple[Tensor, str]] = {}
         self._inputs: set[int] = set()
         self._arrays: dict[int, Value | None] = {}
-        self._kept: list[object] = []  # ids in the tables above stay unique
+        self._kept: list[object] = []  # ids stay unique
 
     # ---- what exists before the call
 
@@ -87,7 +93,9 @@ class Recorder(dispatch.Handler):
             dataclasses.replace(n, inputs=tuple(constants.get(v, v) for v in n.inputs))
             for n in self.builder.nodes
         ]
-        self._values = {key: constants.get(v, v) for key, v in self._values.items()}
+        made, known = self._made, self._values
+        made.update({tag: constants[v] for tag, v in made.items() if v in constants})
+        known.update({key: constants[v] for key, v in known.items() if v in constants})
         positions = {value: number for number, value in enumerate(self.builder.inputs)}
         self.variables = {
             variable: positions[self._values[id(tensor)]]
@@ -98,9 +106,18 @@ class Recorder(dispatch.Handler):
         """Whether this very object was declared as an input."""
         return id(tensor) in self._inputs
 
+    def uses(self, variable: Variable) -> bool:
+        """Whether the call has read or assigned a Variable."""
+        return variable in self.read_as or variable in self.assigned
+
+    def made_inside(self) -> list[str]:
+        """The names of the Variables in use that this very call has made."""
+        used = {**self.read_as, **self.assigned}
+        return [variable.name for variable in used if variable._serial > self._began]
+
     def value_of(self, tensor: Tensor) -> Value | None:
         """The value that a Tensor is in the graph; None if it comes from elsewhere."""
-        value = self._values.get(id(tensor))
+        value = self._made.get(tensor._tag) or self._values.get(id(tensor))
         if value is None and id(tensor) in self._declared:
             value = self.add_input(*self._declared[id(tensor)])
         return value
@@ -113,6 +130,13 @@ class Recorder(dispatch.Handler):
         self._values[id(tensor)] = value
         self._kept.append(tensor)
 
+    def _name(self, tensor: Tensor, value: Value) -> None:
+        """Bind a Tensor that was just made. It goes by its tag, which is unique even after it is
+        gone: to keep it would keep the memory of every temporary of the call."""
+        if tensor._tag is None:
+            tensor._tag = next_tag()
+        self._made[tensor._tag] = value
+
     def refuse(self, reason: str, at: str | None = None) -> None:
         """This call cannot be replayed, because ..."""
         if self.refusal is None:
@@ -120,33 +144,36 @@ class Recorder(dispatch.Handler):
 
     # ---- the handler
 
+    def trusted(self, function: Callable[..., Any], *args: Any) -> Any:
+        return function(*args) if self.watch is None else self.watch.looking_away(function, *args)
+
     def apply(
         self, op: Op, inputs: tuple[Tensor, ...], params: Mapping[str, Any]
     ) -> tuple[Tensor, ...]:
         outputs = self.below.apply(op, inputs, params)
         if self.refusal is not None:
             return outputs
-        values = [self.value_of(t) for t in inputs]
-        if None in values:
-            lost = inputs[values.index(None)]
+        known = [v for v in map(self.value_of, inputs) if v is not None]
+        if len(known) < len(inputs):
+            lost = next(t for t in inputs if self.value_of(t) is None)
             self.refuse(
                 f"{op.name} reads a Tensor made at {where(lost._origin)}, "
                 "outside of this call's reach"
             )
             return outputs
-        known = [v for v in values if v is not None]
         if isinstance(op, CustomGradient):
             # Its results are its first operands; differentiating the recording would lose the rule.
             self.untaped = "it uses a custom_gradient"
             made: tuple[Value, ...] = tuple(known[: len(outputs)])
-        elif op.infer([v.type for v in known], params) is None:
+        elif not isinstance(op, SingleOp) and op.infer([v.type for v in known], params) is None:
             self.refuse(f"the shape of {op.name}'s result depends on values")
             return outputs
         else:
             types = [t.type for t in outputs]
-            made = self.builder.add(op, known, params, types, where(user_origin()))
+            at = where((outputs and outputs[0]._origin) or user_origin())
+            made = self.builder.add(op, known, params, types, at)
         for tensor, value in zip(outputs, made, strict=True):
-            self._bind(tensor, value)
+            self._name(tensor, value)
         return outputs
 
     def observe(self, tensor: Tensor, how: str) -> None:
@@ -183,7 +210,7 @@ class Recorder(dispatch.Handler):
                 self._check_nested(source)
             elif type(source) is float and self.floats is not None:
                 value = self._float(tensor, source)
-        self._bind(tensor, constant(np.array(tensor._data)) if value is None else value)
+        self._name(tensor, constant(np.array(tensor._data)) if value is None else value)
 
     def _float(self, tensor: Tensor, source: float) -> Value | None:
         """The run-time value of a float argument, cast as eager execution has cast it."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 import optree
 
-from .. import dispatch
-from ..autodiff.tape import is_differentiable
-from ..backends.llvm.callable import Entry, Finish, Result, convention
+from .. import collector, dispatch
+from ..autodiff.tape import GradientTape, is_differentiable
+from ..backends.llvm import results
+from ..backends.llvm.callable import Entry, convention
 from ..backends.llvm.checks import (
     Arg,
     ArrayInput,
@@ -33,7 +35,7 @@ from ..backends.llvm.checks import (
 from ..backends.llvm.eager import load_plan
 from ..backends.llvm.runtime import NativePlan, StoppedAt
 from ..backends.lower import computed_results, lower
-from ..backends.plan import Opaque, Plan
+from ..backends.plan import Plan
 from ..config import config
 from ..dtypes import TensorType
 from ..ir.graph import Constant, Graph, Value
@@ -42,7 +44,8 @@ from ..passes import stages
 from ..tensor import Tensor, wrap
 from ..variable import Variable
 
-TENSORS = convention(Tensor, dispatch.handlers_active)
+BINDS = (Input, ArrayInput, FloatInput)
+TENSORS = convention(Tensor, dispatch.handlers_active, variable=(Variable, "_value"))
 
 
 class Stopped(Exception):
@@ -57,7 +60,8 @@ class Program:
 
     @cached_property
     def stages(self) -> dict[str, Graph]:
-        return stages(self.recorded)
+        with collector.held_off():
+            return stages(self.recorded)
 
     @property
     def fused(self) -> Graph:
@@ -69,20 +73,22 @@ class Program:
 
     @cached_property
     def native(self) -> NativePlan:
-        return load_plan(self.plan)
+        with collector.held_off():
+            return load_plan(self.plan)
 
     @cached_property
     def sources(self) -> list[tuple[str, Any]]:
         """Where each result comes from: ("plan", output), ("input", position), ("constant",
         array)."""
-        return [self._source(value) for value in self.fused.results]
+        given = {value: number for number, value in enumerate(self.fused.inputs)}
+        made = {value: number for number, value in enumerate(computed_results(self.fused))}
 
-    def _source(self, value: Value) -> tuple[str, Any]:
-        if isinstance(value, Constant):
-            return "constant", wrap(value.array)
-        if value in self.fused.inputs:
-            return "input", self.fused.inputs.index(value)
-        return "plan", computed_results(self.fused).index(value)
+        def source(value: Value) -> tuple[str, Any]:
+            if isinstance(value, Constant):
+                return "constant", wrap(value.array)
+            return ("input", given[value]) if value in given else ("plan", made[value])
+
+        return [source(value) for value in self.fused.results]
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The results for these inputs; Stopped if a guard does not hold."""
@@ -126,7 +132,8 @@ class Trace:
     paths: tuple[str, ...]  # what the checks of the reach snapshot look at
     nargs: int
     tree: Any  # optree.PyTreeSpec of the result
-    leaves: tuple[tuple[str, Any], ...]  # ("result", number) or ("value", a scalar)
+    leaves: tuple[tuple[str, Any], ...]
+    # ("result", number), ("value", a scalar) or ("variable", weak reference)
     variables: tuple[
         tuple[int, weakref.ref[Variable]], ...
     ]  # (input position, Variable read there)
@@ -136,57 +143,73 @@ class Trace:
     by_value: tuple[str, ...] = ()  # float arguments that are constants of the plan, and why
     milliseconds: dict[str, float] = field(default_factory=dict)
     num_compiles: int = 0
-    calls: int = 0
+    num_loads: int = 0  # kernels found compiled on disk
 
     @cached_property
     def entry(self) -> Entry:
-        return Entry(TENSORS, self.nargs, self.checks, self.program.native, self._result())
+        """The trace as native calls take it."""
+        checks, held = self.checks, {}
+        for ref in (*self.assigned, *self._returned()):
+            # Found again at the end of the call: nothing else may keep the Variable alive by then.
+            held[ref] = len(checks)
+            checks = (*checks, Check(Behind(ref)))
+        first = len(self.program.sources) - len(self.assigned)
+        made = [self._made(number) for number in range(len(self.program.sources))]
+        made += [results.Taken(held[ref]) for ref in self._returned()]
+        assigned = [(held[ref], first + number) for number, ref in enumerate(self.assigned)]
+        result = results.Result(tuple(made), self._nest(), tuple(assigned))
+        return Entry(TENSORS, self.nargs, checks, self.program.native, result)
 
-    @property
-    def native_result(self) -> bool:
-        """Whether the call may be entered natively: its result is made by the plan alone, and no
-        step is Python's, which may raise: then the body must run to raise as eager code does."""
-        made = all(kind == "plan" for kind, _ in self.program.sources)
-        python = any(isinstance(step.code, Opaque) for step in self.program.plan.steps)
-        return made and not self.same_as_input and not python
+    def _made(self, number: int) -> results.Made:
+        """How result `number` comes about; it shares no memory with an ndarray of the user."""
+        kind, at = self.program.sources[number]
+        if kind == "plan":
+            return results.Output(at)
+        if kind == "constant":
+            return results.Fixed(at._data)
+        check = self._binding(at)
+        if not isinstance(self.checks[check].expect, Input):
+            return results.Copied(at)
+        if self.same_as_input.get(number) == at:
+            return results.Taken(check)
+        return results.Shared(at)
 
-    def _result(self) -> Result:
-        outputs = [at for _, at in self.program.sources]
-        flat = [kind == "result" and number for kind, number in self.leaves]
-        plain = (
-            self.native_result
-            and not self.assigned
-            and flat == outputs == list(range(len(self.leaves)))
-        )
-        count = len(self.program.plan.outputs)
-        if plain and count == len(flat):
-            if self.tree.is_leaf():
-                return "one"
-            if self.tree.type is tuple and all(c.is_leaf() for c in self.tree.children()):
-                return "tuple"
-        return Finish(self._finish_native)
+    def _binding(self, position: int) -> int:
+        """The check that binds an input."""
+        for number, check in enumerate(self.checks):
+            if isinstance(check.expect, BINDS) and check.expect.position == position:
+                return number
+        raise AssertionError("every input is bound")
 
-    def _finish_native(self, outputs: list[Tensor]) -> Any:
-        return self.finish([outputs[at] for _, at in self.program.sources])
+    def _returned(self) -> list[weakref.ref[Variable]]:
+        """The Variables among the leaves of the result."""
+        return [at for kind, at in self.leaves if kind == "variable"]
 
-    def finish(self, results: Sequence[Tensor]) -> Any:
+    def _nest(self) -> results.Nest:
+        nested: list[results.Nest] = []
+        variables = itertools.count(len(self.program.sources))
+        for kind, at in self.leaves:
+            if kind == "value":
+                nested.append(results.Value(at))
+            else:
+                nested.append(results.Leaf(at if kind == "result" else next(variables)))
+        return nest(self.tree, iter(nested))
+
+    def finish(self, found: Sequence[Tensor]) -> Any:
         """Commit the assignments, and nest the results as the function returned them."""
-        first = len(results) - len(self.assigned)
-        for ref, value in zip(self.assigned, results[first:], strict=True):
+        first = len(found) - len(self.assigned)
+        for ref, value in zip(self.assigned, found[first:], strict=True):
             variable = ref()
             assert variable is not None, "the checks saw it alive"
             dispatch.top().assign(variable, value)
-        leaves = [results[at] if kind == "result" else at for kind, at in self.leaves]
+        leaves = [_leaf(kind, at, found) for kind, at in self.leaves]
         return optree.tree_unflatten(self.tree, leaves)
 
-    def replay(self, args: Sequence[Any]) -> Any:
+    def replay(self, inputs: Sequence[Any]) -> Any:
         """Run without native entry; Stopped if a guard does not hold. The checks were seen to
-        hold."""
-        inputs = self.inputs(args)
-        arrays = [x._data if isinstance(x, Tensor) else x for x in inputs]
-        results = self.program.run(arrays)
-        self.calls += 1
-        return self.finish([self._own(i, r, inputs) for i, r in enumerate(results)])
+        hold, for these inputs: Tensors, ndarrays and floats."""
+        found = self.program.run(list(map(array_of, inputs)))
+        return self.finish([self._own(i, r, inputs) for i, r in enumerate(found)])
 
     def _own(self, number: int, array: Array, inputs: Sequence[Any]) -> Tensor:
         """Result `number` as a Tensor that shares no memory with an ndarray of the user."""
@@ -198,31 +221,41 @@ class Trace:
             return given if self.same_as_input.get(number) == at else wrap(array)
         return wrap(array)
 
-    def watched(self, args: Sequence[Any], watches: Callable[[Tensor], bool]) -> bool:
-        """Whether a tape watches any input of this call, or would watch a Variable that it
-        reads."""
-        if any(isinstance(x, Tensor) and watches(x) for x in self.inputs(args)):
+    def watched(self, inputs: Sequence[Any], tapes: Sequence[GradientTape]) -> bool:
+        """Whether a tape watches any of these inputs, or would watch a Variable that it reads."""
+        if any(type(x) is Tensor and tape.watches(x) for tape in tapes for x in inputs):
             return True
         found = [ref() for _, ref in self.variables]
         return any(v is not None and v.trainable and is_differentiable(v.dtype) for v in found)
 
-    def inputs(self, args: Sequence[Any]) -> list[Any]:
-        """The plan's inputs for this call: Tensors, ndarrays and floats."""
-        return fetch(self.checks, args, len(self.program.recorded.inputs))
+
+def array_of(value: Any) -> Array:
+    """An input as the plan takes it."""
+    if type(value) is Tensor:
+        return value._data
+    return np.asarray(value, np.float64) if type(value) is float else value
 
 
-def fetch(checks: Sequence[Check], args: Sequence[Any], count: int) -> list[Any]:
-    """Follow the checks in Python and collect what they bind to the inputs."""
-    values: list[Any] = []
-    inputs: list[Any] = [None] * count
-    for check in checks:
-        value = _taken(check, values, args)
-        values.append(value)
-        if isinstance(check.expect, (Input, ArrayInput)):
-            inputs[check.expect.position] = value
-        elif isinstance(check.expect, FloatInput):
-            inputs[check.expect.position] = np.asarray(value, np.float64)
-    return inputs
+def _leaf(kind: str, at: Any, found: Sequence[Tensor]) -> Any:
+    return found[at] if kind == "result" else at() if kind == "variable" else at
+
+
+def nest(tree: Any, leaves: Iterator[results.Nest]) -> results.Nest:
+    """A tree of the result as native calls build it; what they cannot build, Python does."""
+    if tree.is_leaf():
+        return next(leaves)
+    items = tuple(nest(child, leaves) for child in tree.children())
+    if tree.type is tuple:
+        return results.Tuple(items)
+    if tree.type is list:
+        return results.List(items)
+    level = tree.one_level()
+    if tree.type is dict:
+        found = level.unflatten(items)  # in the order of insertion, unlike the items
+        return results.Dict(tuple(found), tuple(found.values()))
+    if tree.kind is optree.PyTreeKind.NAMEDTUPLE:
+        return results.Called(tree.type, items)
+    return results.Called(lambda *children: level.unflatten(children), items)
 
 
 def make_contiguous(value: object) -> bool:
@@ -235,15 +268,28 @@ def make_contiguous(value: object) -> bool:
 
 def straighten(checks: Sequence[Check], args: Sequence[Any]) -> bool:
     """`make_contiguous` on all that the checks would bind; whether any was needed."""
+    values = _values(checks, args)
+    found = [
+        make_contiguous(value)
+        for check, value in zip(checks, values, strict=True)
+        if isinstance(check.expect, Input)
+    ]
+    return any(found)
+
+
+def value_at(checks: Sequence[Check], number: int, args: Sequence[Any]) -> Any:
+    """What a check would take now; None if there is no such thing."""
+    return _values(checks[: number + 1], args)[number]
+
+
+def _values(checks: Sequence[Check], args: Sequence[Any]) -> list[Any]:
     values: list[Any] = []
-    needed = False
     for check in checks:
         try:
             values.append(_taken(check, values, args))
         except Exception:  # whatever a property of the user's raises: then the check fails
             values.append(None)
-        needed |= isinstance(check.expect, Input) and make_contiguous(values[-1])
-    return needed
+    return values
 
 
 def _taken(check: Check, values: Sequence[Any], args: Sequence[Any]) -> Any:

@@ -7,9 +7,10 @@ would lose gradients and could not be captured.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import ModuleType
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -21,17 +22,22 @@ from .scan import cumulative_prod, cumulative_sum
 from .shape import permute_dims
 
 
-class _Names:
-    """What stands for NumPy's functions; filled by `install`."""
+class _Public:
+    """fusejit itself, whose functions NumPy's names stand for; set by `install`."""
 
     module: ModuleType
-    functions: ClassVar[dict[Any, Callable[..., Any]]] = {}
 
 
 def install(module: ModuleType) -> None:
     """Let `module`, which is fusejit itself, provide the functions that NumPy's names stand for."""
-    _Names.module = module
-    found = _Names.functions
+    _Public.module = module
+
+
+@functools.cache  # made when a Tensor meets NumPy: looking at np.fft and np.random imports them
+def _twins() -> dict[Any, Callable[..., Any]]:
+    """What stands for each of NumPy's functions."""
+    module = _Public.module
+    found: dict[Any, Callable[..., Any]] = {}
     for ours, numpys in ((module, np), (module.linalg, np.linalg), (module.fft, np.fft)):
         for name, function in vars(ours).items():
             twin = getattr(numpys, name, None)
@@ -51,6 +57,7 @@ def install(module: ModuleType) -> None:
     found[np.transpose] = lambda x, axes=None: permute_dims(
         x, range(x.ndim)[::-1] if axes is None else axes
     )
+    return found
 
 
 def _refusal(name: str) -> DTypeError:
@@ -71,7 +78,7 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
             raise DTypeError(f"np.{ufunc.__name__}: Tensors are immutable and cannot be `out`.")
         # `array += tensor`: the user's ndarray is to be changed, so NumPy has to do it.
         return getattr(ufunc, method)(*map(_as_array, inputs), **kwargs)
-    function = _Names.functions.get(ufunc)
+    function = _twins().get(ufunc)
     if method != "__call__":
         raise _refusal(f"{ufunc.__name__}.{method}")
     if function is None or kwargs:
@@ -80,7 +87,7 @@ def _array_ufunc(self: Any, ufunc: Any, method: str, *inputs: Any, **kwargs: Any
 
 
 def _array_function(self: Any, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
-    twin = _Names.functions.get(function)
+    twin = _twins().get(function)
     name = f"{getattr(function, '__module__', 'numpy')}.{function.__name__}".removeprefix("numpy.")
     if twin is None:
         raise _refusal(name)
@@ -116,7 +123,7 @@ def _dlpack_device(self: Any) -> tuple[int, int]:
 
 
 def _array_namespace(self: Any, *, api_version: str | None = None) -> ModuleType:
-    return _Names.module
+    return _Public.module
 
 
 Operators.install("__array_ufunc__", _array_ufunc)

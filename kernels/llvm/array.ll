@@ -1,7 +1,7 @@
 ; Arrays: does one fit a place, is its content what it was.
 
 ; Whether %object is exactly an ndarray of the dtype and shape of %spec (%Array), C-contiguous and aligned.
-define internal i1 @array.fits(ptr %object, ptr %spec) #0 {
+define internal i1 @array.fits(ptr %object, ptr %spec) alwaysinline #0 {
 entry:
   %type.at = getelementptr %object, ptr %object, i32 0, i32 1
   %type = load ptr, ptr %type.at
@@ -81,7 +81,7 @@ no:
 }
 
 ; The data of an ndarray.
-define internal ptr @array.data(ptr %array) #0 {
+define internal ptr @array.data(ptr %array) alwaysinline #0 {
   %at = getelementptr %ndarray, ptr %array, i32 0, i32 2
   %data = load ptr, ptr %at
   ret ptr %data

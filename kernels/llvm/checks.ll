@@ -20,7 +20,7 @@
 
 ; Run all checks. The number of the first that fails, or -1. With a frame, arrays and floats are bound
 ; in it. The registers must be null before; afterwards they hold references.
-define internal i64 @checks(ptr %checks, i64 %count, ptr %args, i64 %nargs, ptr %registers, ptr %frame) #0 {
+define internal i64 @checks(ptr %checks, i64 %count, ptr %args, i64 %nargs, ptr %registers, ptr %frame) alwaysinline #0 {
 entry:
   br label %loop
 
@@ -43,7 +43,7 @@ passed:
   ret i64 -1
 }
 
-define internal i1 @check(ptr %check, ptr %args, i64 %nargs, ptr %registers, ptr %frame) #0 {
+define internal i1 @check(ptr %check, ptr %args, i64 %nargs, ptr %registers, ptr %frame) alwaysinline #0 {
 entry:
   %source = call ptr @source(ptr %check, ptr %args, i64 %nargs, ptr %registers)
   %gone = icmp eq ptr %source, null
@@ -71,7 +71,7 @@ fail:
 }
 
 ; The source of a check as a new reference, or null if there is none.
-define internal ptr @source(ptr %check, ptr %args, i64 %nargs, ptr %registers) #0 {
+define internal ptr @source(ptr %check, ptr %args, i64 %nargs, ptr %registers) alwaysinline #0 {
 entry:
   %kind = load i64, ptr %check
   %object.at = getelementptr %Check, ptr %check, i32 0, i32 4
@@ -110,7 +110,7 @@ done:
 
 ; What a check looks at, as a new reference; null if absent or on an error, which stays set. Takes over
 ; the reference to the source.
-define internal ptr @take(ptr %check, ptr %source) #0 {
+define internal ptr @take(ptr %check, ptr %source) alwaysinline #0 {
 entry:
   %what.at = getelementptr %Check, ptr %check, i32 0, i32 1
   %what = load i64, ptr %what.at
@@ -188,7 +188,7 @@ owned:
 }
 
 ; Empty %count registers.
-define internal void @registers.clear(ptr %registers, i64 %count) #0 {
+define internal void @registers.clear(ptr %registers, i64 %count) alwaysinline #0 {
 entry:
   br label %loop
 
@@ -210,7 +210,7 @@ done:
 }
 
 ; Room for %count registers on the caller's stack is made by the caller; this makes them null.
-define internal void @registers.start(ptr %registers, i64 %count) #0 {
+define internal void @registers.start(ptr %registers, i64 %count) alwaysinline #0 {
 entry:
   br label %loop
 

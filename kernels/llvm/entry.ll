@@ -1,14 +1,20 @@
-; The vectorcall of a decorated function: find the entry whose checks hold, run its plan, wrap the
-; outputs; whatever is out of the ordinary goes to Python.
+; The vectorcall of a decorated function: find the entry whose checks hold, run its plan, make the
+; result; whatever is out of the ordinary goes to Python.
 
 %Entry = type {
-  i64,                    ; 0 number of arguments
+  i64,                    ; 0 number of arguments, as `arrange` lays them out
   ptr,                    ; 1 %Plan
   i64,                    ; 2 number of checks
   ptr,                    ; 3 %Check
   i64,                    ; 4 number of registers
-  i64,                    ; 5 what to return: 0 the one output, 1 a tuple of all, 2 finish(list of all)
-  ptr                     ; 6 finish
+  i64,                    ; 5 number of objects to make
+  ptr,                    ; 6 %Made
+  i64,                    ; 7 number of Variables to assign
+  ptr,                    ; 8 %Store
+  i64,                    ; 9 number of nodes of the result
+  ptr,                    ; 10 %Node
+  i64,                    ; 11 number of inputs
+  ptr                     ; 12 the register that keeps each input, an i64
 }
 
 %State = type {
@@ -21,7 +27,12 @@
   ptr,                    ; 6 class of Tensors
   i64,                    ; 7 offset of a Tensor's ndarray
   i64,                    ; 8 number of other slots
-  ptr                     ; 9 their offsets: they become None
+  ptr,                    ; 9 their offsets: they become None
+  ptr,                    ; 10 Python: takes the calls while 2 is not 0
+  ptr,                    ; 11 %Signature, or null: positional calls only
+  i64,                    ; 12 number of parameters of that
+  i64,                    ; 13 the most objects that an entry makes
+  i64                     ; 14 offset of a Variable's Tensor
 }
 
 ; A function object: object header, this entry, its %State.
@@ -29,60 +40,80 @@ define ptr @vectorcall(ptr %self, ptr %args, i64 %nargsf, ptr %kwnames) #0 {
 entry:
   %state.at = getelementptr i8, ptr %self, i64 24
   %state = load ptr, ptr %state.at
-  ; The slow path and Python steps may install other entries, so this call holds on to its own.
-  %owner = load ptr, ptr %state
-  call void @Py_IncRef(ptr %owner)
   %active.at = getelementptr %State, ptr %state, i32 0, i32 2
   %active.address = load ptr, ptr %active.at
   %active = load i64, ptr %active.address
   %inactive = icmp eq i64 %active, 0
-  %positional = icmp eq ptr %kwnames, null
-  %plain = and i1 %inactive, %positional
-  br i1 %plain, label %search, label %slow
+  br i1 %inactive, label %native, label %handled
 
-search:
+native:
+  %entered = call ptr @enter(ptr %state, ptr %args, i64 %nargsf, ptr %kwnames)
+  ret ptr %entered
+
+handled:
+  %handled.call.at = getelementptr %State, ptr %state, i32 0, i32 10
+  %handled.call = load ptr, ptr %handled.call.at
+  %result = call ptr @pass.on(ptr %state, ptr %handled.call, ptr %args, i64 %nargsf, ptr %kwnames)
+  ret ptr %result
+}
+
+; A builtin function of the call's arguments: the vectorcall, whatever is active. Its self is a tuple
+; that owns the state and begins with its address.
+define ptr @enter.builtin(ptr %self, ptr %args, i64 %nargs, ptr %kwnames) #0 {
+  %address = call ptr @PyTuple_GetItem(ptr %self, i64 0)
+  %state = call ptr @PyLong_AsVoidPtr(ptr %address)
+  %result = call ptr @enter(ptr %state, ptr %args, i64 %nargs, ptr %kwnames)
+  ret ptr %result
+}
+
+; Call Python with the arguments of the call. It may install other entries, so this call holds on to its own.
+define internal ptr @pass.on(ptr %state, ptr %callable, ptr %args, i64 %nargsf, ptr %kwnames) #0 {
+  %owner = load ptr, ptr %state
+  call void @Py_IncRef(ptr %owner)
+  %result = call ptr @PyObject_Vectorcall(ptr %callable, ptr %args, i64 %nargsf, ptr %kwnames)
+  call void @Py_DecRef(ptr %owner)
+  ret ptr %result
+}
+
+; The native path, in which Python steps, too, may install other entries.
+define internal ptr @enter(ptr %state, ptr %args, i64 %nargsf, ptr %kwnames) #0 {
+entry:
+  %owner = load ptr, ptr %state
+  call void @Py_IncRef(ptr %owner)
   %nargs = and i64 %nargsf, 9223372036854775807   ; the top bit is PY_VECTORCALL_ARGUMENTS_OFFSET
-  %count.at = getelementptr %State, ptr %state, i32 0, i32 3
-  %count = load i64, ptr %count.at
-  %entries.at = getelementptr %State, ptr %state, i32 0, i32 4
-  %entries = load ptr, ptr %entries.at
-  %room.at = getelementptr %State, ptr %state, i32 0, i32 5
-  %room = load i64, ptr %room.at
-  %registers = alloca ptr, i64 %room
-  call void @registers.start(ptr %registers, i64 %room)
-  br label %loop
+  %as.given = call i1 @is.flat(ptr %state, i64 %nargs, ptr %kwnames)
+  br i1 %as.given, label %direct, label %lay.out
 
-loop:
-  %i = phi i64 [ 0, %search ], [ %next, %one ]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %slow
+direct:
+  %direct.result = call ptr @search(ptr %state, ptr %args, i64 %nargs)
+  br label %after
 
-one:
-  %at = getelementptr ptr, ptr %entries, i64 %i
-  %candidate = load ptr, ptr %at
-  %next = add i64 %i, 1
-  %status = call i64 @applies(ptr %candidate, ptr %args, i64 %nargs, ptr %registers)
-  %hit = icmp ne i64 %status, 0
-  br i1 %hit, label %run, label %loop
+lay.out:
+  %width.at = getelementptr %State, ptr %state, i32 0, i32 12
+  %width = load i64, ptr %width.at
+  %flat = alloca ptr, i64 %width
+  call void @registers.start(ptr %flat, i64 %width)
+  %known = call i1 @arrange(ptr %state, ptr %args, i64 %nargs, ptr %kwnames, ptr %flat)
+  br i1 %known, label %arranged, label %drop
 
-run:
-  %plan.at = getelementptr %Entry, ptr %candidate, i32 0, i32 1
-  %plan = load ptr, ptr %plan.at
-  %frame = load ptr, ptr %plan
-  %outcome = call i64 @execute(ptr %plan, ptr %frame)
-  %through = icmp eq i64 %outcome, 0
-  br i1 %through, label %wrap.up, label %stopped
+arranged:
+  %arranged.result = call ptr @search(ptr %state, ptr %flat, i64 %width)
+  br label %drop
 
-wrap.up:
-  %wrapped = call ptr @wrap(ptr %state, ptr %candidate, ptr %frame)
-  call void @leave(ptr %plan, ptr %frame)
-  %finished = call ptr @finish(ptr %candidate, ptr %wrapped)
-  br label %done
+drop:
+  %found = phi ptr [ null, %lay.out ], [ %arranged.result, %arranged ]
+  call void @registers.clear(ptr %flat, i64 %width)
+  br label %after
 
-stopped:
-  call void @leave(ptr %plan, ptr %frame)
-  %guard = icmp eq i64 %outcome, 1
-  br i1 %guard, label %slow, label %done
+after:                                            ; null without an exception: no entry applies
+  %made = phi ptr [ %direct.result, %direct ], [ %found, %drop ]
+  %none = icmp eq ptr %made, null
+  br i1 %none, label %why, label %done
+
+why:
+  %error = call ptr @PyErr_Occurred()
+  %missed = icmp eq ptr %error, null
+  br i1 %missed, label %slow, label %done
 
 slow:
   %slow.at = getelementptr %State, ptr %state, i32 0, i32 1
@@ -91,13 +122,93 @@ slow:
   br label %done
 
 done:
-  %result = phi ptr [ %finished, %wrap.up ], [ null, %stopped ], [ %slow.result, %slow ]
+  %result = phi ptr [ %made, %after ], [ null, %why ], [ %slow.result, %slow ]
   call void @Py_DecRef(ptr %owner)
   ret ptr %result
 }
 
-; 1 if the entry's checks hold: then its plan's frame is in use, with the inputs bound.
-define internal i64 @applies(ptr %entry, ptr %args, i64 %nargs, ptr %registers) #0 {
+; The result of the first entry that applies and that no guard in its plan stops. Null without an
+; exception if there is none. An error in a plan counts as none: nothing is committed yet, and Python
+; then runs the body, which raises the same with exactly eager's effects.
+define internal ptr @search(ptr %state, ptr %args, i64 %nargs) #0 {
+entry:
+  %count.at = getelementptr %State, ptr %state, i32 0, i32 3
+  %count = load i64, ptr %count.at
+  %entries.at = getelementptr %State, ptr %state, i32 0, i32 4
+  %entries = load ptr, ptr %entries.at
+  %room.at = getelementptr %State, ptr %state, i32 0, i32 5
+  %room = load i64, ptr %room.at
+  %registers = alloca ptr, i64 %room
+  call void @registers.start(ptr %registers, i64 %room)
+  %makes.at = getelementptr %State, ptr %state, i32 0, i32 13
+  %makes = load i64, ptr %makes.at
+  %made = alloca ptr, i64 %makes
+  call void @registers.start(ptr %made, i64 %makes)
+  br label %loop
+
+loop:
+  %i = phi i64 [ 0, %entry ], [ %next, %one ], [ %next, %stopped ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %none
+
+one:
+  %at = getelementptr ptr, ptr %entries, i64 %i
+  %candidate = load ptr, ptr %at
+  %next = add i64 %i, 1
+  %hit = call i1 @applies(ptr %candidate, ptr %args, i64 %nargs, ptr %registers)
+  br i1 %hit, label %run, label %loop
+
+run:
+  %plan.at = getelementptr %Entry, ptr %candidate, i32 0, i32 1
+  %plan = load ptr, ptr %plan.at
+  %frame = load ptr, ptr %plan
+  %used.at = getelementptr %Entry, ptr %candidate, i32 0, i32 4
+  %used = load i64, ptr %used.at
+  %outcome = call i64 @execute(ptr %plan, ptr %frame)
+  %through = icmp eq i64 %outcome, 0
+  br i1 %through, label %make.it, label %halted
+
+make.it:
+  %ready = call i1 @make(ptr %state, ptr %candidate, ptr %frame, ptr %registers, ptr %made)
+  call void @leave(ptr %plan, ptr %frame)
+  call void @registers.clear(ptr %registers, i64 %used)
+  br i1 %ready, label %nest.it, label %done
+
+nest.it:                                          ; may run the user's code, so the frame is free again
+  %nested = call ptr @nest(ptr %candidate, ptr %made)
+  br label %done
+
+halted:
+  call void @leave(ptr %plan, ptr %frame)
+  call void @registers.clear(ptr %registers, i64 %used)
+  br label %stopped
+
+stopped:
+  %guard = icmp eq i64 %outcome, 1
+  br i1 %guard, label %loop, label %error
+
+error:                                            ; not KeyboardInterrupt and its like
+  %exception = load ptr, ptr @PyExc_Exception
+  %ordinary = call i32 @PyErr_ExceptionMatches(ptr %exception)
+  %is.ordinary = icmp ne i32 %ordinary, 0
+  br i1 %is.ordinary, label %forget, label %none
+
+forget:
+  call void @PyErr_Clear()
+  br label %none
+
+none:
+  br label %done
+
+done:
+  %result = phi ptr [ null, %none ], [ null, %make.it ], [ %nested, %nest.it ]
+  call void @registers.clear(ptr %made, i64 %makes)
+  ret ptr %result
+}
+
+; Whether the entry's checks hold: then its plan's frame is in use, with the inputs bound, and the
+; registers hold references.
+define internal i1 @applies(ptr %entry, ptr %args, i64 %nargs, ptr %registers) alwaysinline #0 {
 start:
   %wanted = load i64, ptr %entry
   %fits = icmp eq i64 %wanted, %nargs
@@ -114,180 +225,110 @@ plan:
 look:
   store i64 1, ptr %busy.at
   %frame = load ptr, ptr %plan.of
+  %failed = call i64 @checks.of(ptr %entry, ptr %args, i64 %nargs, ptr %registers, ptr %frame)
+  %hit = icmp eq i64 %failed, -1
+  br i1 %hit, label %yes, label %undo
+
+undo:
+  %used.at = getelementptr %Entry, ptr %entry, i32 0, i32 4
+  %used = load i64, ptr %used.at
+  call void @registers.clear(ptr %registers, i64 %used)
+  call void @leave(ptr %plan.of, ptr %frame)
+  br label %no
+
+yes:
+  ret i1 true
+
+no:
+  ret i1 false
+}
+
+; Run the checks of an entry: see @checks.
+define internal i64 @checks.of(ptr %entry, ptr %args, i64 %nargs, ptr %registers, ptr %frame) #0 {
   %count.at = getelementptr %Entry, ptr %entry, i32 0, i32 2
   %count = load i64, ptr %count.at
   %checks.at = getelementptr %Entry, ptr %entry, i32 0, i32 3
   %checks = load ptr, ptr %checks.at
   %failed = call i64 @checks(ptr %checks, i64 %count, ptr %args, i64 %nargs, ptr %registers, ptr %frame)
-  %used.at = getelementptr %Entry, ptr %entry, i32 0, i32 4
-  %used = load i64, ptr %used.at
-  call void @registers.clear(ptr %registers, i64 %used)
-  %hit = icmp eq i64 %failed, -1
-  br i1 %hit, label %yes, label %undo
-
-undo:
-  call void @leave(ptr %plan.of, ptr %frame)
-  br label %no
-
-yes:
-  ret i64 1
-
-no:
-  ret i64 0
+  ret i64 %failed
 }
 
 ; Empty the frame and give it back.
-define internal void @leave(ptr %plan, ptr %frame) #0 {
+define internal void @leave(ptr %plan, ptr %frame) alwaysinline #0 {
   call void @release(ptr %plan, ptr %frame)
   %busy.at = getelementptr %Plan, ptr %plan, i32 0, i32 1
   store i64 0, ptr %busy.at
   ret void
 }
 
-; The outputs as Tensors: one, a tuple, or the list for finish. Null on failure.
-define internal ptr @wrap(ptr %state, ptr %entry, ptr %frame) #0 {
-start:
-  %plan.at = getelementptr %Entry, ptr %entry, i32 0, i32 1
-  %plan = load ptr, ptr %plan.at
-  %first.at = getelementptr %Plan, ptr %plan, i32 0, i32 2
-  %first = load i64, ptr %first.at
-  %end.at = getelementptr %Plan, ptr %plan, i32 0, i32 3
-  %end = load i64, ptr %end.at
-  %count = sub i64 %end, %first
-  %form.at = getelementptr %Entry, ptr %entry, i32 0, i32 5
-  %form = load i64, ptr %form.at
-  switch i64 %form, label %list [ i64 0, label %single
-                                  i64 1, label %tuple ]
-
-single:
-  %one = call ptr @tensor(ptr %state, ptr %frame, i64 %first)
-  ret ptr %one
-
-tuple:
-  %new.tuple = call ptr @PyTuple_New(i64 %count)
-  br label %fill
-
-list:
-  %new.list = call ptr @PyList_New(i64 %count)
-  br label %fill
-
-fill:
-  %is.tuple = phi i1 [ true, %tuple ], [ false, %list ]
-  %sequence = phi ptr [ %new.tuple, %tuple ], [ %new.list, %list ]
-  %failed = icmp eq ptr %sequence, null
-  br i1 %failed, label %done, label %loop
-
-loop:
-  %i = phi i64 [ 0, %fill ], [ %next, %put ]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %item, label %done
-
-item:
-  %binding = add i64 %first, %i
-  %tensor = call ptr @tensor(ptr %state, ptr %frame, i64 %binding)
-  %no.tensor = icmp eq ptr %tensor, null
-  br i1 %no.tensor, label %drop, label %which
-
-which:
-  br i1 %is.tuple, label %put.tuple, label %put.list
-
-put.tuple:
-  %set.tuple = call i32 @PyTuple_SetItem(ptr %sequence, i64 %i, ptr %tensor)
-  br label %put
-
-put.list:
-  %set.list = call i32 @PyList_SetItem(ptr %sequence, i64 %i, ptr %tensor)
-  br label %put
-
-put:
-  %next = add i64 %i, 1
-  br label %loop
-
-drop:
-  call void @Py_DecRef(ptr %sequence)
-  ret ptr null
-
-done:
-  ret ptr %sequence
-}
-
-; A Tensor around a bound output, which leaves the frame. Null on failure.
-define internal ptr @tensor(ptr %state, ptr %frame, i64 %binding) #0 {
-entry:
-  %class.at = getelementptr %State, ptr %state, i32 0, i32 6
-  %class = load ptr, ptr %class.at
-  %tensor = call ptr @PyType_GenericAlloc(ptr %class, i64 0)
-  %failed = icmp eq ptr %tensor, null
-  br i1 %failed, label %done, label %store
-
-store:
-  %array = call ptr @unbind(ptr %frame, i64 %binding)
-  %offset.at = getelementptr %State, ptr %state, i32 0, i32 7
-  %offset = load i64, ptr %offset.at
-  %slot = getelementptr i8, ptr %tensor, i64 %offset
-  store ptr %array, ptr %slot
-  %count.at = getelementptr %State, ptr %state, i32 0, i32 8
-  %count = load i64, ptr %count.at
-  %blanks.at = getelementptr %State, ptr %state, i32 0, i32 9
-  %blanks = load ptr, ptr %blanks.at
-  br label %loop
-
-loop:
-  %i = phi i64 [ 0, %store ], [ %next, %blank ]
-  %more = icmp slt i64 %i, %count
-  br i1 %more, label %blank, label %done
-
-blank:
-  %at = getelementptr i64, ptr %blanks, i64 %i
-  %blank.offset = load i64, ptr %at
-  %blank.slot = getelementptr i8, ptr %tensor, i64 %blank.offset
-  call void @Py_IncRef(ptr @_Py_NoneStruct)
-  store ptr @_Py_NoneStruct, ptr %blank.slot
-  %next = add i64 %i, 1
-  br label %loop
-
-done:
-  ret ptr %tensor
-}
-
-; finish(list) if the entry has a finish; else what was wrapped. Takes over the reference.
-define internal ptr @finish(ptr %entry, ptr %wrapped) #0 {
-start:
-  %call.at = getelementptr %Entry, ptr %entry, i32 0, i32 6
-  %callable = load ptr, ptr %call.at
-  %plain = icmp eq ptr %callable, null
-  %failed = icmp eq ptr %wrapped, null
-  %ready = or i1 %plain, %failed
-  br i1 %ready, label %done, label %call.it
-
-call.it:
-  %args = alloca ptr
-  store ptr %wrapped, ptr %args
-  %result = call ptr @PyObject_Vectorcall(ptr %callable, ptr %args, i64 1, ptr null)
-  call void @Py_DecRef(ptr %wrapped)
-  br label %done
-
-done:
-  %value = phi ptr [ %wrapped, %start ], [ %result, %call.it ]
-  ret ptr %value
-}
-
-; Entry.first_miss: a builtin function of the call's arguments. Its self is a tuple that owns an
+; Entry.first_miss: a builtin function of the call's flat arguments. Its self is a tuple that owns an
 ; entry and begins with its address. The number of the first check that fails, or -1.
 define ptr @first.miss(ptr %self, ptr %args, i64 %nargs) #0 {
 start:
   %address = call ptr @PyTuple_GetItem(ptr %self, i64 0)
   %entry = call ptr @PyLong_AsVoidPtr(ptr %address)
-  %count.at = getelementptr %Entry, ptr %entry, i32 0, i32 2
-  %count = load i64, ptr %count.at
-  %checks.at = getelementptr %Entry, ptr %entry, i32 0, i32 3
-  %checks = load ptr, ptr %checks.at
   %room.at = getelementptr %Entry, ptr %entry, i32 0, i32 4
   %room = load i64, ptr %room.at
   %registers = alloca ptr, i64 %room
   call void @registers.start(ptr %registers, i64 %room)
-  %failed = call i64 @checks(ptr %checks, i64 %count, ptr %args, i64 %nargs, ptr %registers, ptr null)
+  %failed = call i64 @checks.of(ptr %entry, ptr %args, i64 %nargs, ptr %registers, ptr null)
   call void @registers.clear(ptr %registers, i64 %room)
   %number = call ptr @PyLong_FromSsize_t(i64 %failed)
   ret ptr %number
+}
+
+; Entry.inputs: likewise. A tuple of the objects that become inputs, or None if a check fails.
+define ptr @inputs(ptr %self, ptr %args, i64 %nargs) #0 {
+start:
+  %address = call ptr @PyTuple_GetItem(ptr %self, i64 0)
+  %entry = call ptr @PyLong_AsVoidPtr(ptr %address)
+  %room.at = getelementptr %Entry, ptr %entry, i32 0, i32 4
+  %room = load i64, ptr %room.at
+  %registers = alloca ptr, i64 %room
+  call void @registers.start(ptr %registers, i64 %room)
+  %failed = call i64 @checks.of(ptr %entry, ptr %args, i64 %nargs, ptr %registers, ptr null)
+  %hit = icmp eq i64 %failed, -1
+  br i1 %hit, label %collect, label %missed
+
+collect:
+  %tuple = call ptr @input.tuple(ptr %entry, ptr %registers)
+  br label %done
+
+missed:
+  call void @Py_IncRef(ptr @_Py_NoneStruct)
+  br label %done
+
+done:
+  %result = phi ptr [ %tuple, %collect ], [ @_Py_NoneStruct, %missed ]
+  call void @registers.clear(ptr %registers, i64 %room)
+  ret ptr %result
+}
+
+define internal ptr @input.tuple(ptr %entry, ptr %registers) #0 {
+start:
+  %count.at = getelementptr %Entry, ptr %entry, i32 0, i32 11
+  %count = load i64, ptr %count.at
+  %numbers.at = getelementptr %Entry, ptr %entry, i32 0, i32 12
+  %numbers = load ptr, ptr %numbers.at
+  %tuple = call ptr @PyTuple_New(i64 %count)
+  %failed = icmp eq ptr %tuple, null
+  br i1 %failed, label %done, label %loop
+
+loop:
+  %i = phi i64 [ 0, %start ], [ %next, %one ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %done
+
+one:
+  %number.at = getelementptr i64, ptr %numbers, i64 %i
+  %number = load i64, ptr %number.at
+  %register = getelementptr ptr, ptr %registers, i64 %number
+  %value = load ptr, ptr %register
+  call void @Py_IncRef(ptr %value)
+  %set = call i32 @PyTuple_SetItem(ptr %tuple, i64 %i, ptr %value)
+  %next = add i64 %i, 1
+  br label %loop
+
+done:
+  ret ptr %tuple
 }

@@ -1,7 +1,7 @@
 ; What a check (see checks.ll) can expect of a value; arrays and floats become inputs of the plan here.
 
 ; Whether %value (borrowed, null if absent) is what the check expects.
-define internal i1 @expect(ptr %check, ptr %value, ptr %registers, ptr %frame) #0 {
+define internal i1 @expect(ptr %check, ptr %value, ptr %registers, ptr %frame) alwaysinline #0 {
 entry:
   %what.at = getelementptr %Check, ptr %check, i32 0, i32 2
   %what = load i64, ptr %what.at
@@ -174,7 +174,7 @@ no:
 }
 
 ; A Tensor or ndarray that fits; then it is bound as an input, or its content compared.
-define internal i1 @expect.array(ptr %check, ptr %value, ptr %frame) #0 {
+define internal i1 @expect.array(ptr %check, ptr %value, ptr %frame) alwaysinline #0 {
 entry:
   %class.at = getelementptr %Check, ptr %check, i32 0, i32 8
   %class = load ptr, ptr %class.at
@@ -234,7 +234,7 @@ no:
 }
 
 ; An exact float; its value goes into the cell of its input.
-define internal i1 @expect.float(ptr %value, i64 %input, ptr %frame) #0 {
+define internal i1 @expect.float(ptr %value, i64 %input, ptr %frame) alwaysinline #0 {
 entry:
   %type.at = getelementptr %object, ptr %value, i32 0, i32 1
   %type = load ptr, ptr %type.at

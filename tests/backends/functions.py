@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fusejit.backends.llvm.callable import Convention, Entry, Result, convention, install
+from fusejit.backends.llvm.callable import Convention, Entry, Signature, convention, install
 from fusejit.backends.llvm.checks import Arg, Check, Input
 from fusejit.backends.llvm.native import NativeCallable, enable_vectorcall
+from fusejit.backends.llvm.results import Called, Leaf, List, Nest, Output, Result, Tuple
 from fusejit.backends.llvm.runtime import NativePlan
 from tests.backends.plans import Array, add_plan, f32
 
@@ -52,14 +53,25 @@ def tensor(value: Any, dtype: Any = np.float32) -> Tensor:
 
 
 def entry(
-    checks: Sequence[Check], plan: NativePlan, nargs: int = 2, result: Result = "one"
+    checks: Sequence[Check],
+    plan: NativePlan,
+    nargs: int = 2,
+    result: str | Callable[[list[Any]], Any] | Result = "one",
 ) -> Entry:
+    """An entry whose result is "one" output, a "tuple" of all, or what a callable makes of them."""
+    if not isinstance(result, Result):
+        numbers = range(len(plan.plan.outputs))
+        leaves = tuple(map(Leaf, numbers))
+        nest: Nest = Leaf(0) if result == "one" else Tuple(leaves)
+        if callable(result):
+            nest = Called(result, (List(leaves),))
+        result = Result(tuple(map(Output, numbers)), nest)
     return Entry(TENSORS, nargs, checks, plan, result)
 
 
-def function(*entries: Entry) -> Function:
+def function(*entries: Entry, signature: Signature | None = None) -> Function:
     made = Function()
-    assert install(made, entries, made.__call__)
+    assert install(made, entries, made.__call__, signature=signature)
     return made
 
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from fusejit.backends.llvm import abi
-from fusejit.backends.llvm.callable import Finish, install
+from fusejit.backends.llvm.callable import install
 from fusejit.backends.llvm.checks import Arg, Check, Input, Referent
 from fusejit.backends.llvm.native import NativeCallable, enable_vectorcall, uninstall
+from fusejit.backends.llvm.results import Leaf, Output, Result
 from tests.backends.functions import (
     ACTIVE,
     BOTH,
@@ -186,10 +187,12 @@ def test_results() -> None:
     def finish(outputs: list[Any]) -> Any:
         return {"sum": outputs[0], "rest": outputs[1:]}
 
-    result = function(entry(checks, plan, 1, Finish(finish)))(given)
+    result = function(entry(checks, plan, 1, finish))(given)
     assert result["sum"]._data.tolist() == [4, 5] and len(result["rest"]) == 1
-    with pytest.raises(ValueError, match="one result of 2 outputs"):
-        entry(checks, plan, 1, "one")
+    with pytest.raises(ValueError, match="there are 2 outputs, no output 2"):
+        entry(checks, plan, 1, Result((Output(2),), Leaf(0)))
+    with pytest.raises(ValueError, match="there are 1 results, no result 1"):
+        entry(checks, plan, 1, Result((Output(0),), Leaf(1)))
     nothing = function(entry((), Writer().load(), 0, "tuple"))
     assert nothing() == ()
 
@@ -198,7 +201,7 @@ def test_an_exception_in_finish_reaches_the_caller() -> None:
     def finish(outputs: list[Any]) -> None:
         raise KeyError("mine")
 
-    f = function(entry(BOTH, add_plan(), result=Finish(finish)))
+    f = function(entry(BOTH, add_plan(), result=finish))
     for _ in range(3):
         with pytest.raises(KeyError, match="mine"):
             f(tensor(X), tensor(Y))
@@ -219,9 +222,22 @@ def test_exceptions_of_the_slow_path_and_of_python_steps() -> None:
     install(f, [entry([Check(Arg(0), expect=Input(0))], w.load(), 1, "tuple")], slow)
     with pytest.raises(LookupError, match="7"):
         f(7)
-    for _ in range(3):
-        with pytest.raises(FloatingPointError, match="step"):
+    for _ in range(3):  # nothing is committed yet: the slow path runs the body, which raises it
+        with pytest.raises(LookupError, match="Tensor"):
             f(tensor(X))
+
+
+def test_an_interrupt_of_a_python_step_is_not_retried() -> None:
+    def step(x: Array) -> None:
+        raise KeyboardInterrupt
+
+    w = Writer()
+    w.python(step, w.input(4))
+    f = function(entry([Check(Arg(0), expect=Input(0))], w.load(), 1, "tuple"))
+    for _ in range(3):
+        with pytest.raises(KeyboardInterrupt):
+            f(tensor(X))
+    assert not f.slow_calls and not is_slow(adder(), tensor(X), tensor(Y))
 
 
 def test_endless_recursion_is_an_error() -> None:
@@ -276,7 +292,7 @@ def test_a_call_may_replace_what_it_runs_on() -> None:
         w = Writer()
         w.python(step, w.input(4), w.output(4))
         checks = [Check(Arg(0), expect=Input(0))]
-        install(f, [entry(checks, w.load(), 1, Finish(finish))], lambda *args: slow(*args))
+        install(f, [entry(checks, w.load(), 1, finish)], lambda *args: slow(*args))
 
     def finish(outputs: list[Any]) -> Any:
         uninstall(f)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusejit.backends.llvm.callable import Entry, Finish, install
+from fusejit.backends.llvm.callable import install
 from fusejit.backends.llvm.checks import (
     Absent,
     Arg,
@@ -31,7 +31,6 @@ from fusejit.backends.llvm.runtime import NativePlan, StoppedAt
 from fusejit.scalar import F32, cast
 from tests.backends.functions import (
     BOTH,
-    TENSORS,
     Function,
     Node,
     Tensor,
@@ -161,8 +160,8 @@ def test_a_function_is_freed_with_all_it_holds() -> None:
 
 def test_cycles_through_the_native_state_are_collected() -> None:
     f = adder()
-    g = function(entry(BOTH, add_plan(), result=Finish(functools.partial(max, f))))
-    install(f, [entry(BOTH, add_plan(), result=Finish(g))], g)
+    g = function(entry(BOTH, add_plan(), result=functools.partial(max, f)))
+    install(f, [entry(BOTH, add_plan(), result=g)], g)
     h = function(entry((*BOTH, Check(Kept([g]), Item(0), Same(g))), add_plan()))
     h(tensor(X), tensor(Y))
     freed = [weakref.ref(x) for x in (f, g, h)]
@@ -196,7 +195,7 @@ def test_every_way_through_a_call_does_not_leak() -> None:
     w.python(lambda t, out: np.copyto(out, t), t, w.output(4))
     w.loop(lambda a: a, t, w.output(4))
     plan = w.load()
-    functions = [function(entry(checks, plan, result=r)) for r in ("tuple", Finish(list))]
+    functions = [function(entry(checks, plan, result=r)) for r in ("tuple", list)]
     x, y = tensor(X), tensor(Y)
     slow = [0]
 
@@ -230,6 +229,6 @@ def test_installing_again_and_again_does_not_leak() -> None:
     def round_() -> None:
         install(f, [one, two], f.__call__)
         f(tensor(X), tensor(Y))
-        Entry(TENSORS, 2, BOTH, one.plan, "one")
+        entry(BOTH, one.plan)
 
     assert not leaks(round_, 2_000)

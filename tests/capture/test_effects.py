@@ -8,12 +8,16 @@ import random
 import re
 import threading
 import time
+import weakref
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fusejit as fj
+from fusejit import dispatch
+from fusejit.capture.recorder import Recorder
+from fusejit.op import opaque
 from tests.capture.helpers import X, one_eager_warning, same
 
 LOG: list[Any] = []
@@ -385,3 +389,42 @@ def test_no_warning_for_pure_python(recwarn: pytest.WarningsRecorder) -> None:
     for _ in range(3):
         assert same(f(X), f.eager(X))
     assert f.num_traces == 1 and not recwarn.list
+
+
+def test_an_op_of_the_users_that_is_not_registered_is_watched() -> None:
+    def stamped(x: Any) -> Any:
+        return x + time.time() * 0
+
+    op = opaque("stamped", numpy=stamped, types=lambda x: x, registered=False)
+
+    @fj.function
+    def f(x: Any) -> Any:
+        return op(x) * 2.0
+
+    expect_eager(f, X, reason="it runs .*stamped, which it finds at run time")
+
+
+def test_a_gradient_rule_of_the_users_is_watched() -> None:
+    @fj.custom_gradient
+    def doubled(x: Any) -> Any:
+        return x * 2.0, lambda dy: dy * (2.0 + 0.0 * time.time())
+
+    slope = fj.gradients_function(doubled)
+
+    @fj.function
+    def f(x: Any) -> Any:
+        return slope(x)[0]
+
+    expect_eager(f, X, reason=r"calls time\.time")
+
+
+def test_a_recording_keeps_no_temporaries() -> None:
+    recorder = Recorder("f")
+    recorder.declare(X, "x")
+    with dispatch.pushed(recorder):
+        temporary = X * 2.0
+        result = temporary + 1.0
+        gone = weakref.ref(temporary)
+        del temporary
+    assert gone() is None
+    assert recorder.value_of(result) is not None

@@ -16,6 +16,12 @@ W = fj.Variable([0.5, -1.0, 2.0], name="w")
 FROZEN = fj.Variable([1.0, 2.0, 3.0], trainable=False)
 
 
+def taped(f: Any) -> Callable[..., Any]:
+    """`f` behind a plain function: gradient functions of that call f under a tape, whereas those of
+    a decorated function are recorded as a whole."""
+    return lambda *args: f(*args)
+
+
 def close(a: Any, b: Any) -> None:
     """Equal nesting and values; the summation order may differ."""
     if isinstance(a, (list, tuple)):
@@ -88,8 +94,10 @@ def test_gradients_function(body: Any, args: Any) -> None:
     for _ in range(3):
         close(_flat(fj.gradients_function(f)(*args)), _flat(expected))
         close(_flat(fj.value_and_gradients_function(f)(*args)), _flat(values))
+        close(_flat(fj.gradients_function(taped(f))(*args)), _flat(expected))
+        close(_flat(fj.value_and_gradients_function(taped(f))(*args)), _flat(values))
     f(*args)
-    close(_flat(fj.gradients_function(f)(*args)), _flat(expected))
+    close(_flat(fj.gradients_function(taped(f))(*args)), _flat(expected))
     assert f.num_traces == 1
 
 
@@ -102,7 +110,7 @@ def _flat(nested: Any) -> list[Any]:
 def test_a_recording_made_without_a_tape_is_differentiated() -> None:
     f = fj.function(chain)
     f(X), f(X)
-    close(fj.gradients_function(f)(X), fj.gradients_function(chain)(X))
+    close(fj.gradients_function(taped(f))(X), fj.gradients_function(chain)(X))
     assert f.num_traces == 1
 
 
@@ -144,10 +152,11 @@ def test_implicit_gradients() -> None:
     f = fj.function(with_variable)
     for step in range(3):
         expected = fj.implicit_value_and_gradients(with_variable)(X)
-        value, pairs = fj.implicit_value_and_gradients(f)(X)
-        close(value, expected[0])
-        assert [v for _, v in pairs] == [v for _, v in expected[1]] == [W]
-        close([g for g, _ in pairs], [g for g, _ in expected[1]])
+        for each in (f, taped(f)):
+            value, pairs = fj.implicit_value_and_gradients(each)(X)
+            close(value, expected[0])
+            assert [v for _, v in pairs] == [v for _, v in expected[1]] == [W]
+            close([g for g, _ in pairs], [g for g, _ in expected[1]])
         W.assign_add([0.1 * step, 0.2, -0.1])
     assert f.num_traces == 1
 
@@ -198,6 +207,7 @@ def test_int_inputs_and_outputs() -> None:
 def test_guards_under_a_tape() -> None:
     f = fj.function(with_branch)
     for x in (X, X + 3.0, X, X + 4.0, X - 1.0):
+        close(fj.gradients_function(taped(f))(x), fj.gradients_function(with_branch)(x))
         close(fj.gradients_function(f)(x), fj.gradients_function(with_branch)(x))
     assert f.num_traces == 2
 
@@ -242,8 +252,9 @@ def test_random_numbers_under_a_tape() -> None:
     f = fj.function(lambda x: fj.sum(x * fj.random.normal((3,))))
     fj.random.seed(4)
     expected = [fj.gradients_function(f.eager)(X) for _ in range(3)]
-    fj.random.seed(4)
-    close([fj.gradients_function(f)(X) for _ in range(3)], expected)
+    for each in (f, taped(f)):
+        fj.random.seed(4)
+        close([fj.gradients_function(each)(X) for _ in range(3)], expected)
     assert f.num_traces == 1
 
 

@@ -13,7 +13,7 @@ from fusejit.ir.graph import GUARD
 from fusejit.ir.interpreter import GuardFailed, interpret
 from tests.passes.graphs import arrays, recorded
 
-STAGES = ["recorded", "simplify", "cse", "dce", "fuse"]
+STAGES = ["recorded", "simplify", "cse", "dce", "regroup", "fuse"]
 
 
 def mixed(x: Any, w: Any) -> Any:

@@ -22,7 +22,7 @@ def everything(x: Any, k: Any, v: fj.Variable) -> Any:
     return s, order, constants, fj.asarray(7), y.T
 
 
-@pytest.mark.parametrize("stage", ["recorded", "simplify", "cse", "dce", "fuse"])
+@pytest.mark.parametrize("stage", ["recorded", "simplify", "cse", "dce", "regroup", "fuse"])
 def test_stages(stage: str, golden: Callable[[str, str], None]) -> None:
     v = fj.Variable(np.zeros((6, 2), np.float32), name="v")
     x, k = arrays((3, 2))[0], fj.constant([[1, 2], [3, 4], [5, 6]])

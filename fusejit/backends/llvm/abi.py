@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-import sysconfig
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
-from importlib import resources
 from typing import Any
 
 import numpy as np
@@ -26,12 +24,16 @@ _FUNCTIONS = (
     "PyErr_Occurred",
     "PyErr_Clear",
     "PyErr_ExceptionMatches",
+    "PyEval_SaveThread",
+    "PyEval_RestoreThread",
     "PyType_GetFlags",
     "PyType_GenericAlloc",
     "PyObject_Vectorcall",
     "PyObject_GetAttr",
     "PyObject_Size",
     "PyObject_RichCompareBool",
+    "PyDict_New",
+    "PyDict_SetItem",
     "PyDict_GetItemWithError",
     "PyDict_Next",
     "PyCell_Get",
@@ -52,9 +54,14 @@ _FUNCTIONS = (
     "PyLong_AsVoidPtr",
     "PyBytes_FromStringAndSize",
     "PyFloat_AsDouble",
+    "PyCapsule_New",
+    "PyCapsule_GetPointer",
+    "PyCapsule_GetContext",
+    "PyCapsule_SetContext",
 )
 METH_O = 0x8
 METH_FASTCALL = 0x80
+METH_KEYWORDS = 0x2
 
 
 class Memory:
@@ -102,6 +109,8 @@ class Memory:
 
 def kernels_text(name: str) -> str:
     """The text of a file of `fusejit.kernels`, for example 'llvm/walker.ll'."""
+    from importlib import resources  # 6 ms
+
     return resources.files("fusejit.kernels").joinpath(*name.split("/")).read_text("utf-8")
 
 
@@ -127,7 +136,7 @@ def why_not_native() -> str | None:
     """Why this interpreter cannot be entered natively, or None."""
     if sys.implementation.name != "cpython":
         return f"native calls need CPython, this is {sys.implementation.name}"
-    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+    if "free-threading" in sys.version:  # sysconfig would take 3 ms to read its own file
         return "native calls need the GIL; this build of CPython is free-threaded"
     if ctypes.sizeof(ctypes.c_void_p) != 8:
         return "native calls need 64-bit pointers"
@@ -155,8 +164,8 @@ def symbols() -> dict[str, int]:
         "_Py_NoneStruct": None,
     }
     found.update((name, id(value)) for name, value in types.items())
-    error = ctypes.c_void_p.in_dll(ctypes.pythonapi, "PyExc_AttributeError")
-    found["PyExc_AttributeError"] = ctypes.addressof(error)
+    for name in ("PyExc_AttributeError", "PyExc_Exception"):
+        found[name] = ctypes.addressof(ctypes.c_void_p.in_dll(ctypes.pythonapi, name))
     return found
 
 

@@ -7,19 +7,21 @@
     uninstall(function)
 
 A native call tries the entries in order: the first whose checks hold runs its plan and wraps the
-outputs as Tensors. Keywords, an active handler, a plan in use, a guard in the plan that stops it,
-or no entry that applies: `slow` is called with the same arguments. Making the class needs ctypes
-alone; code is compiled by the first plan that is loaded.
+outputs as Tensors. Keywords and defaults are put in place first if a `Signature` says how. A plan
+in use, a guard that stops it, an error in it, or no entry that applies: `slow` is called with the
+same arguments. While a handler is active `handled` is. Making the class needs ctypes alone; code is
+compiled by the first plan that is loaded.
 """
 
 from __future__ import annotations
 
 import ctypes
+import types
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any
 
-from . import abi, checks
+from . import abi, checks, results
 from .checks import ArrayInput, Check, FloatInput, Input
 from .native import HEADER, NativeCallable, is_enabled, point, uninstall
 from .runtime import NativePlan, native_code
@@ -31,13 +33,14 @@ from .runtime import NativePlan, native_code
 class Convention:
     """How native code reads and makes Tensors, and when it must not run.
 
-    Made by `convention`. While `active` is not 0 every call takes the slow path.
+    Made by `convention`. While `active` is not 0 calls are not taken natively.
     """
 
     tensor: type
     data: int
     blanks: tuple[int, ...]
     active: ctypes.c_int64
+    value: int
 
 
 def convention(
@@ -45,10 +48,16 @@ def convention(
     active: ctypes.c_int64,
     data: str = "_data",
     blanks: Sequence[str] = ("_tag", "_origin"),
+    variable: tuple[type, str] | None = None,
 ) -> Convention:
-    """The convention for a class with slots: `data` holds the ndarray, `blanks` become None."""
+    """The convention for a class with slots: `data` holds the ndarray, `blanks` become None.
+
+    Args:
+        variable: the class of what a call can assign, and the slot in which it holds its Tensor.
+    """
     offsets = tuple(_offset(tensor, name) for name in blanks)
-    return Convention(tensor, _offset(tensor, data), offsets, active)
+    value = 0 if variable is None else _offset(*variable)
+    return Convention(tensor, _offset(tensor, data), offsets, active, value)
 
 
 def _offset(cls: type, slot: str) -> int:
@@ -62,25 +71,25 @@ def _offset(cls: type, slot: str) -> int:
     raise TypeError(f"{cls.__name__}.{slot} is no slot with a fixed place")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Finish:
-    """The result is `call([outputs...])`: nested results, Variables to assign."""
-
-    call: Callable[[list[Any]], Any]
-
-
-Result: TypeAlias = Literal["one", "tuple"] | Finish
-_FORMS = {"one": 0, "tuple": 1}
-
-
 class Entry:
     """A plan and when it applies.
 
     Attributes:
-        first_miss: a builtin, (*args) -> the number of the first check that fails, or -1.
+        first_miss: a builtin, (*flat arguments) -> the number of the first check that fails, or -1.
+        inputs: a builtin, (*flat arguments) -> what would be the plan's inputs, or None.
     """
 
-    __slots__ = ("checks", "convention", "first_miss", "nargs", "plan", "record", "registers")
+    __slots__ = (
+        "checks",
+        "convention",
+        "first_miss",
+        "inputs",
+        "makes",
+        "nargs",
+        "plan",
+        "record",
+        "registers",
+    )
 
     def __init__(
         self,
@@ -88,27 +97,25 @@ class Entry:
         nargs: int,
         conditions: Sequence[Check],
         plan: NativePlan,
-        result: Result,
+        result: results.Result,
     ) -> None:
         """Args:
-        nargs: how many positional arguments the call has.
+        nargs: how many flat arguments the call has.
         conditions: the checks; together they bind each input of the plan exactly once.
-        result: "one" (the only output), "tuple" (of all outputs), or a Finish.
         """
         slots = [plan.plan.slots[number] for number in plan.plan.inputs]
-        _check_bound(conditions, len(slots))
-        if result == "one" and len(plan.plan.outputs) != 1:
-            raise ValueError(f"{plan.plan.name}: one result of {len(plan.plan.outputs)} outputs")
+        bound = _bound(conditions, len(slots))
         memory = abi.Memory()
-        written, self.registers = checks.write(
+        written, registers = checks.write(
             conditions,
             [(slot.dtype, slot.shape) for slot in slots],
             (convention.tensor, convention.data),
             memory,
+            keep={*bound, *result.taken},
         )
-        finish = result.call if isinstance(result, Finish) else None
-        form = 2 if isinstance(result, Finish) else _FORMS[result]
         memory.pin(plan)
+        self.registers = len(registers)
+        self.makes = len(result.made)
         self.record = memory.words(
             (
                 nargs,
@@ -116,42 +123,108 @@ class Entry:
                 len(conditions),
                 written,
                 self.registers,
-                form,
-                0 if finish is None else memory.pin(finish),
+                *results.write(result, len(slots), len(plan.plan.outputs), registers, memory),
+                len(slots),
+                memory.words(registers[check] for check in bound),
             )
         )
         self.convention = convention
         self.nargs = nargs
         self.checks = tuple(conditions)
         self.plan = plan
-        code = native_code()["first.miss"]
+        code = native_code()
         self.first_miss: Callable[..., int] = abi.builtin(
-            "first_miss", code, abi.METH_FASTCALL, self.record, memory
+            "first_miss", code["first.miss"], abi.METH_FASTCALL, self.record, memory
+        )
+        self.inputs: Callable[..., tuple[Any, ...] | None] = abi.builtin(
+            "inputs", code["inputs"], abi.METH_FASTCALL, self.record, memory
         )
 
 
-def _check_bound(conditions: Sequence[Check], inputs: int) -> None:
-    """That running the checks fills every input: an unbound one would be read through null."""
-    bound = [
-        check.expect.position
-        for check in conditions
+def _bound(conditions: Sequence[Check], inputs: int) -> list[int]:
+    """The check that binds each input: one that none binds would be read through null."""
+    bound = sorted(
+        (check.expect.position, number)
+        for number, check in enumerate(conditions)
         if isinstance(check.expect, Input | ArrayInput | FloatInput)
-    ]
-    if sorted(bound) != list(range(inputs)):
-        raise ValueError(f"the checks bind inputs {sorted(bound)}, the plan has {inputs}")
+    )
+    positions = [position for position, _ in bound]
+    if positions != list(range(inputs)):
+        raise ValueError(f"the checks bind inputs {positions}, the plan has {inputs}")
+    return [number for _, number in bound]
 
 
-def install(function: NativeCallable, entries: Sequence[Entry], slow: Callable[..., Any]) -> bool:
+@dataclass(frozen=True, slots=True, eq=False)
+class Signature:
+    """The parameters of a Python function; entries then take one flat argument for each.
+
+    Flat are: the positional parameters, the tuple of *args, the keyword-only ones, the dict of
+    **kwargs. The function's code must have these parameters for as long as this is installed.
+    """
+
+    function: types.FunctionType
+
+    def names(self) -> tuple[str, ...]:
+        """The parameters in the order of the flat arguments."""
+        code = self.function.__code__
+        positional, named = code.co_argcount, code.co_argcount + code.co_kwonlyargcount
+        names = code.co_varnames
+        star, stars = _stars(code)
+        rest = names[named : named + star]
+        return (
+            *names[:positional],
+            *rest,
+            *names[positional:named],
+            *names[named + star : named + star + stars],
+        )
+
+    def write(self, memory: abi.Memory) -> tuple[int, int]:
+        """The address of the `%Signature` record, and how many flat arguments it makes."""
+        code = self.function.__code__
+        positional, named = code.co_argcount, code.co_kwonlyargcount
+        star, stars = _stars(code)
+        plain = not (named or star or stars)
+        record = memory.words(
+            (
+                positional if plain else -1,
+                memory.pin(self.function),
+                positional,
+                code.co_posonlyargcount,
+                named,
+                star,
+                stars,
+                memory.words(memory.pin(name) for name in code.co_varnames[: positional + named]),
+            )
+        )
+        return record, positional + named + star + stars
+
+
+def _stars(code: types.CodeType) -> tuple[int, int]:
+    """1 or 0 for *args and **kwargs."""
+    return code.co_flags >> 2 & 1, code.co_flags >> 3 & 1
+
+
+def install(
+    function: NativeCallable,
+    entries: Sequence[Entry],
+    slow: Callable[..., Any],
+    handled: Callable[..., Any] | None = None,
+    signature: Signature | None = None,
+) -> Callable[..., Any] | None:
     """Enter `function` natively from now on, in place of what was installed before.
 
     `slow` may be a bound method of `function`: the cycle is one that the garbage collector sees.
 
+    Args:
+        handled: takes the calls while a handler is active; default `slow`.
+        signature: how arguments become flat; default: positional calls as they come.
     Returns:
-        False if nothing was installed: no entries, or a class without `enable_vectorcall`.
+        A builtin that makes native calls also while a handler is active. None if nothing was
+        installed: no entries, or a class without `enable_vectorcall`.
     """
     if not entries or not is_enabled(type(function)):
         uninstall(function)
-        return False
+        return None
     shared = entries[0].convention
     memory = abi.Memory()
     for kept in (shared.active, *entries):
@@ -168,10 +241,19 @@ def install(function: NativeCallable, entries: Sequence[Entry], slow: Callable[.
             shared.data,
             len(shared.blanks),
             memory.words(shared.blanks),
+            memory.pin(slow if handled is None else handled),
+            *((0, 0) if signature is None else signature.write(memory)),
+            max(entry.makes for entry in entries),
+            shared.value,
         )
     )
     owner = memory.owned()
     ctypes.c_int64.from_address(record).value = id(owner)
-    point(function, native_code()["vectorcall"], record)
+    code = native_code()
+    point(function, code["vectorcall"], record)
     function._native = owner  # last: this drops the state that was used before
-    return True
+    kept_too = abi.Memory()
+    kept_too.pin(owner)
+    flags = abi.METH_FASTCALL | abi.METH_KEYWORDS
+    enter: Callable[..., Any] = abi.builtin("enter", code["enter.builtin"], flags, record, kept_too)
+    return enter

@@ -15,7 +15,7 @@ Whatever a look-up raises is cleared and means that the check fails.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -226,17 +226,19 @@ def write(
     inputs: Sequence[tuple[np.dtype[Any], tuple[int, ...]]],
     tensor: tuple[type, int],
     memory: Memory,
-) -> tuple[int, int]:
-    """The address of the `%Check` records and how many registers they use.
+    keep: Collection[int] = (),
+) -> tuple[int, dict[int, int]]:
+    """The address of the `%Check` records, and the registers that keep what some checks took.
 
     Args:
         inputs: dtype and shape of the plan's inputs.
         tensor: the class of Tensors and the offset of the ndarray in one.
+        keep: checks whose values are wanted afterwards; those that later checks use are kept too.
     """
-    used = sorted(
-        {part.check for c in checks for part in (c.source, c.expect) if isinstance(part, _Earlier)}
-    )
-    registers = {number: register for register, number in enumerate(used)}
+    used = {
+        part.check for c in checks for part in (c.source, c.expect) if isinstance(part, _Earlier)
+    }
+    registers = {number: register for register, number in enumerate(sorted(used.union(keep)))}
     words: list[int] = []
     for number, check in enumerate(checks):
         for part in (check.source, check.expect):
@@ -247,7 +249,7 @@ def write(
         expect, *expected = _expect(check.expect, inputs, tensor, registers, memory)
         register = registers.get(number, -1)
         words += [kind, take, expect, register, source, index, key, item, *expected]
-    return memory.words(words), len(registers)
+    return memory.words(words), registers
 
 
 def _source(source: Source, registers: dict[int, int], memory: Memory) -> tuple[int, int, int]:

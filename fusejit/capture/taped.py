@@ -1,0 +1,27 @@
+"""Recorded programs as ops under tapes: one run of a plan, and one entry on each tape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from .. import dispatch
+from ..autodiff.tape import GradientTape
+from ..tensor import Tensor, wrap
+from .trace import Call
+
+
+def apply(op: Call, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Apply a recorded program as the op that it is.
+
+    Where there is nothing but tapes this goes past dispatch, which converts and promotes operands
+    that are known to fit: 5 us of the 7 that a small call took.
+    """
+    tapes = list(dispatch.handlers())
+    if not all(isinstance(tape, GradientTape) for tape in tapes):
+        return dispatch.top().apply(op, tuple(inputs), {})
+    operands = tuple(inputs)
+    outputs = tuple(map(wrap, op.program.run([x._data for x in operands])))
+    for tape in reversed(tapes):
+        assert isinstance(tape, GradientTape)
+        tape.note(op, operands, {}, outputs)
+    return outputs
