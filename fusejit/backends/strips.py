@@ -147,8 +147,7 @@ class _Open:
 
 def _row_bytes(step: Step, found: Iterable[Window], rows: int) -> int:
     """What one row of a step touches; what all rows share is not counted."""
-    each = (window.rows_of(step.count // rows) for window in found if window.pitch)
-    return sum(row.high - row.low for row in each)
+    return sum(window.bytes for window in found if window.pitch) * step.count // rows
 
 
 @dataclass(frozen=True, slots=True)

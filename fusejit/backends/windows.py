@@ -9,26 +9,33 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 
 from .base import Form, Loop, Reduce
-from .plan import PANEL_BYTES, Matmul, Operand, Pack, Step
+from .plan import PANEL_BYTES, Matmul, MatmulForm, Operand, Pack, Step
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The bytes of `slot` that one row of a step touches, and how far it moves from row to row."""
+    """What one row of a step touches of a slot, and how far it moves from row to row.
+
+    All of it lies in [low, high); a row that jumps, as that of a transposed matrix does, touches
+    fewer `bytes`.
+    """
 
     slot: int
     pitch: int
     low: int
     high: int
     written: bool
+    bytes: int
 
     def rows_of(self, indices: int) -> Window:
         """The same where one row is so many indices of the step."""
         reach = self.pitch * (indices - 1)
         low, high = self.low + min(reach, 0), self.high + max(reach, 0)
-        return replace(self, pitch=self.pitch * indices, low=low, high=high)
+        size = self.bytes * (indices if self.pitch else 1)
+        return replace(self, pitch=self.pitch * indices, low=low, high=high, bytes=size)
 
 
 def windows(step: Step) -> list[Window] | None:
@@ -72,10 +79,9 @@ def _windows(
         steps = strides[place : place + axes]
         place += axes
         if operand.slot >= 0:
-            far = [(n - 1) * s for n, s in zip(inner, steps[1:], strict=True)]
-            low = operand.offset + itemsize * sum(min(f, 0) for f in far)
-            high = operand.offset + itemsize * (1 + sum(max(f, 0) for f in far))
-            yield Window(operand.slot, itemsize * steps[0], low, high, number >= reads)
+            low, high = _stretch(operand, itemsize, *zip(inner, steps[1:], strict=True))
+            size = itemsize * prod(n for n, s in zip(inner, steps[1:], strict=True) if s)
+            yield Window(operand.slot, itemsize * steps[0], low, high, number >= reads, size)
 
 
 def _matrix_windows(step: Step) -> list[Window] | None:
@@ -85,23 +91,36 @@ def _matrix_windows(step: Step) -> list[Window] | None:
         return None
     _, _, n, k = step.meta[:4]
     size = step.code.dtype.itemsize
-    (_, down, across), (_, below, beside) = step.meta[4:7], step.meta[10:13]
+    (_, down, across), strides, (_, below, beside) = (step.meta[i : i + 3] for i in (4, 7, 10))
     a, b, c = step.operands
-    row = a.offset + size * min(across * (k - 1), 0)
-    row_end = a.offset + size * (1 + max(across * (k - 1), 0))
+    row, result = _stretch(a, size, (k, across)), _stretch(c, size, (n, beside))
+    if step.code.form is MatmulForm.PACKED:
+        low, high = b.offset, b.offset + PANEL_BYTES * k * -(-n * size // PANEL_BYTES)
+    else:
+        low, high = _stretch(b, size, (k, strides[1]), (n, strides[2]))
     return [
-        Window(a.slot, size * down, row, row_end, False),
-        Window(b.slot, 0, b.offset, b.offset + 1, False),
-        Window(c.slot, size * below, c.offset, c.offset + size * (1 + beside * (n - 1)), True),
+        Window(a.slot, size * down, *row, False, size * k),
+        Window(b.slot, 0, low, high, False, high - low),
+        Window(c.slot, size * below, *result, True, size * n),
     ]
 
 
 def _panel_windows(step: Step) -> list[Window]:
     """A panel at a time, of whatever part of the matrix it is made from."""
     assert isinstance(step.code, Pack)
+    k, n, down, across = step.meta
     source, panels = step.operands
-    panel = PANEL_BYTES * step.meta[0]
+    size, panel = step.code.dtype.itemsize, PANEL_BYTES * k
+    low, high = _stretch(source, size, (k, down), (n, across))
     return [
-        Window(source.slot, 0, source.offset, source.offset + 1, False),
-        Window(panels.slot, panel, panels.offset, panels.offset + panel, True),
+        Window(source.slot, 0, low, high, False, high - low),
+        Window(panels.slot, panel, panels.offset, panels.offset + panel, True, panel),
     ]
+
+
+def _stretch(operand: Operand, size: int, *axes: tuple[int, int]) -> tuple[int, int]:
+    """The bytes between which an operand lies that has these (extent, stride) axes."""
+    far = [(extent - 1) * stride for extent, stride in axes]
+    low = sum(min(f, 0) for f in far)
+    high = 1 + sum(max(f, 0) for f in far)
+    return operand.offset + size * low, operand.offset + size * high

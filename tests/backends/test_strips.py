@@ -139,7 +139,7 @@ def test_a_value_that_others_read_is_no_scratch() -> None:
 
 @given(st.integers(-40, 40), st.integers(0, 40), st.integers(1, 40), st.integers(1, 9))
 def test_longer_rows_cover_their_indices(pitch: int, low: int, span: int, indices: int) -> None:
-    window = Window(0, pitch, low, low + span, True)
+    window = Window(0, pitch, low, low + span, True, span)
     row = window.rows_of(indices)
     touched = [low + pitch * i for i in range(indices)]
     assert (row.low, row.high) == (min(touched), max(touched) + span)
