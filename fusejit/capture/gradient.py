@@ -48,7 +48,7 @@ class Differentiable:
             received = [is_differentiable(v.type.dtype) for v in graph.results]
             _, _, _, saved = joint(graph, received)
             extended = replace(graph, outputs=(*graph.results, *saved), effects=())
-            program = Program(extended)
+            program = Program(extended, self.program.unchanging)
             self._forward = call_op(program, partial(backward, Differentiable(program)))
         return self._forward
 
@@ -59,7 +59,8 @@ class Differentiable:
             positions = [i for i, v in enumerate(found) if v is not None]
             outputs = tuple(v for v in found if v is not None)
             whole = replace(graph, outputs=outputs, effects=())
-            program = Program(dce(_given(whole, known, self.program.recorded.name)))
+            given = dce(_given(whole, known, self.program.recorded.name))
+            program = Program(given, self.program.unchanging)
             self._backward[received] = (
                 call_op(program, partial(backward, Differentiable(program))),
                 positions,

@@ -219,7 +219,10 @@ def _trace(
     checks, positions = found
     graph = recorder.builder.finish(outputs, effects)
     return Trace(
-        program=Program(graph),
+        program=Program(
+            graph,
+            frozenset(n for v, n in recorder.variables.items() if v not in recorder.assigned),
+        ),
         checks=tuple(checks),
         paths=tuple(after.paths),
         nargs=len(given),

@@ -57,6 +57,9 @@ class Program:
     """A recorded graph with everything derived from it, each made when first asked for."""
 
     recorded: Graph
+    unchanging: frozenset[int] = frozenset()
+    """Positions of inputs that are Variables which it does not assign: likely the same arrays at
+    the next call, so what is packed from them is kept."""
 
     @cached_property
     def stages(self) -> dict[str, Graph]:
@@ -69,7 +72,8 @@ class Program:
 
     @cached_property
     def plan(self) -> Plan:
-        return lower(self.fused, reuse=not config.settings.no_reuse)
+        reuse = not config.settings.no_reuse
+        return lower(self.fused, reuse, self.unchanging if reuse else ())
 
     @cached_property
     def native(self) -> NativePlan:

@@ -24,6 +24,7 @@ declare i32 @madvise(ptr, i64, i32)
 declare i64 @llvm.ctlz.i64(i64, i1)
 declare ptr @PyCapsule_New(ptr, ptr, ptr)
 declare ptr @PyCapsule_GetPointer(ptr, ptr)
+declare i32 @PyCapsule_IsValid(ptr, ptr)
 declare ptr @PyCapsule_GetContext(ptr)
 declare i32 @PyCapsule_SetContext(ptr, ptr)
 

@@ -248,7 +248,8 @@ done:
 ; ---- what is kept from run to run
 
 ; Make invalid what was computed from other objects than are bound now, and hold on to those: an object
-; that lives is the same one only if its address is. The arrays own their data, which nobody changes then.
+; that lives is the same one only if its address is. An array counts that owns its data, or a block of the
+; pool: nobody else can change those.
 define internal void @keeps.compare(ptr %plan, ptr %frame) #0 {
 entry:
   %count.at = getelementptr %Plan, ptr %plan, i32 0, i32 16
@@ -275,7 +276,12 @@ one:
   %flags.at = getelementptr %ndarray, ptr %owner, i32 0, i32 8
   %flags = load i32, ptr %flags.at
   %owning = and i32 %flags, 4                   ; NPY_ARRAY_OWNDATA
-  %shared = icmp eq i32 %owning, 0
+  %borrows = icmp eq i32 %owning, 0
+  %base.at = getelementptr %ndarray, ptr %owner, i32 0, i32 6
+  %base = load ptr, ptr %base.at
+  %block = call i32 @PyCapsule_IsValid(ptr %base, ptr @blocks.name)
+  %foreign = icmp eq i32 %block, 0
+  %shared = and i1 %borrows, %foreign
   %other = icmp ne ptr %before, %owner
   %stale = or i1 %shared, %other
   br i1 %stale, label %replace, label %after

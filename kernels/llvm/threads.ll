@@ -92,6 +92,7 @@ entry:
   %numbers = shl i64 %others, 32
   %ticket = or i64 %numbers, %chunks
   store atomic i64 %ticket, ptr @pool.ticket release, align 8
+  call void @scatter()
   call void @pool.ring(i64 %others)
   call void @pool.chunks.left(i64 0)
   ; The last chunk is claimed, so no thread joins any more: who joined has a number.
@@ -318,6 +319,7 @@ entry:
   br i1 %enough, label %done, label %make
 
 make:
+  call void @scatter.afresh()
   %mask = alloca [16 x i64]
   %masked = call i32 @pthread_sigmask(i32 2, ptr @pool.signals, ptr %mask)      ; SIG_SETMASK; threads inherit it
   br label %loop

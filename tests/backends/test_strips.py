@@ -144,3 +144,36 @@ def test_longer_rows_cover_their_indices(pitch: int, low: int, span: int, indice
     touched = [low + pitch * i for i in range(indices)]
     assert (row.low, row.high) == (min(touched), max(touched) + span)
     assert row.pitch == pitch * indices
+
+
+def test_weights_stay_packed_until_they_change() -> None:
+    (x, first, second) = arrays((200, 48), (48, 96), (48, 96))
+    w = fj.Variable(first)
+    f = fj.function(lambda x: fj.matmul(x, w))
+    f(x)
+    (plan,) = [t.program.plan for t in f._calls.traces]
+    assert [strip.kept for strip in plan.strips if strip.kept >= 0] == [0]
+    for value in (first, second, first, first):
+        w.assign(value)
+        expected = value.numpy().astype("float64")
+        for _ in range(2):
+            error = abs(f(x).numpy() - x.numpy().astype("float64") @ expected)
+            assert error.max() < 1e-4
+
+
+def test_weights_that_a_step_assigns_are_packed_at_each_call() -> None:
+    (x, first) = arrays((200, 48), (48, 48))
+    w = fj.Variable(first)
+
+    @fj.function
+    def step(x: Any) -> Any:
+        y = fj.matmul(x, w)
+        w.assign(w * 0.5)
+        return y
+
+    step(x)
+    expected = first.numpy().astype("float64") * 0.5
+    for _ in range(4):
+        error = abs(step(x).numpy() - x.numpy().astype("float64") @ expected)
+        assert error.max() < 1e-4
+        expected *= 0.5

@@ -56,6 +56,7 @@ _FUNCTIONS = (
     "PyFloat_AsDouble",
     "PyCapsule_New",
     "PyCapsule_GetPointer",
+    "PyCapsule_IsValid",
     "PyCapsule_GetContext",
     "PyCapsule_SetContext",
 )

@@ -2,8 +2,8 @@
 
 OpenBLAS picks its kernels when it is loaded, by processor model, and takes models that it does not
 know for older ones (an AVX-512 machine of 2024 for Haswell: half the speed). So the core type is
-named for it, in the environment, for the moment of loading. One thread: its workers spin, which on
-a shared machine costs milliseconds a call.
+named for it, in the environment, for the moment of loading. It gets one thread: its workers spin,
+which on a shared machine costs milliseconds a call.
 """
 
 from __future__ import annotations
@@ -68,18 +68,20 @@ def core() -> str | None:
 
 @contextmanager
 def _environment() -> Iterator[None]:
-    """OPENBLAS_CORETYPE named, OPENBLAS_L2_SIZE unset; both put back afterwards.
+    """Our own settings of OpenBLAS; the user's are put back afterwards.
 
     What the user's environment says has already had its effect on NumPy's copy. It is often a
-    default for a whole fleet, which would halve the speed of ours.
+    default for a whole fleet, which would halve the speed of ours. Without the number of threads
+    those are made at once, and each spins for 100 ms, on the core where our own would work.
     """
-    names = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+    names = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS")
     before = {name: os.environ.get(name) for name in names}
     chosen = core()
     try:
         if chosen is not None:
             os.environ["OPENBLAS_CORETYPE"] = chosen
         os.environ.pop("OPENBLAS_L2_SIZE", None)
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
         yield
     finally:
         for name, value in before.items():
