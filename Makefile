@@ -1,6 +1,6 @@
 # Each target is one command. A machine needs Python 3.11 or later (as python3) and make.
 .DEFAULT_GOAL := test
-.PHONY: demo test lint type golden fuzz bench bench-peers clean
+.PHONY: demo test avx2 lint type golden fuzz bench bench-peers clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -19,6 +19,9 @@ lint: $(DEV)
 
 type: $(DEV)
 	$(BIN)/mypy
+
+avx2: $(DEV)  ## the tests with code for a machine without AVX-512
+	$(BIN)/python -m pytest -n auto --avx2
 
 golden: $(DEV)  ## rewrite the golden files; read the diff before you keep it
 	$(BIN)/python -m pytest -n auto tests --update-golden

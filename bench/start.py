@@ -22,6 +22,8 @@ PROCESSES = 16
 SAME = ("eager", "torch-2")  # they start as fused and torch do
 COMPILERS = ("jax", "torch-compile")
 FRAMEWORKS = ("jax", "torch", "torch-compile")
+SETTLED = 0.3  # seconds of warm calls before a new size: what compiles in the background is done
+
 NOTE = (
     "An LSTM cell in fresh processes. First calls and new sizes are held to the libraries that "
     "compile; a start, imports included, to those and to PyTorch, but not to NumPy, which all of "
@@ -91,7 +93,7 @@ class Fresh:
 
     def resize(self) -> dict[str, float]:
         """What the first call at another size takes once this size is warm."""
-        self._worker.ask(seconds=0.02)
+        self._worker.ask(seconds=SETTLED)
         answer = self._worker.ask(resize=str(RESIZED))
         return {"resize": answer["first"]} if "first" in answer else {}
 

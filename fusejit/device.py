@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .op import Op
 
 # kind of device -> "module:factory" of its backend
-_BACKENDS = {"cpu": "fusejit.backends.llvm.eager:backend"}
+_BACKENDS = {"cpu": "fusejit.backends.llvm.cold:backend"}
 _NAME = re.compile(r"/?(?:device:)?(cpu|gpu|cuda)(?::(\d+))?", re.IGNORECASE)
 
 
@@ -27,6 +27,9 @@ class Backend(Protocol):
 
     def apply(self, op: Op, arrays: Sequence[Any], params: Mapping[str, Any]) -> Any:
         """One op as a one-op kernel: an array or a tuple of arrays."""
+
+    def catch_up(self) -> None:
+        """Compile what `apply` has done without compiling, so that it is faster the next time."""
 
 
 def parse(name: str) -> str:

@@ -199,9 +199,9 @@ class Elementwise(SingleOp):
 
     def program(self, dtypes: tuple[DType, ...], params: Params) -> Program | None:
         """The scalar program for these dtypes; None where only NumPy can run it."""
-        if self.scalar is None or not COMPILED.issuperset(dtypes):
+        if self.scalar is None:
             return None
-        return _program(self, dtypes, tuple(sorted(params.items())))
+        return _program(self, dtypes, tuple(sorted(params.items())) if params else ())
 
 
 @lru_cache(maxsize=4096)  # a few dozen bytes each; ops x dtypes is some hundreds
@@ -209,7 +209,7 @@ def _program(
     op: Elementwise, dtypes: tuple[DType, ...], params: tuple[tuple[str, Any], ...]
 ) -> Program | None:
     assert op.scalar is not None
-    if not COMPILED.issuperset([op.result_dtype(dtypes, dict(params))]):
+    if not COMPILED.issuperset([*dtypes, op.result_dtype(dtypes, dict(params))]):
         return None
     try:
         return trace(op.scalar, dtypes, **dict(params))

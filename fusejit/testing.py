@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import optree
 
-from .autodiff.tape import GradientTape, full, is_differentiable
+from .autodiff.repeated import full
+from .autodiff.tape import GradientTape, is_differentiable
 from .op import Array, Assembly, Contraction, Elementwise, Op, Reduction, Source, View
 from .tensor import Tensor, asarray
 from .variable import Variable

@@ -30,8 +30,31 @@ hypothesis.settings.register_profile("fusejit", deadline=None, derandomize=True,
 hypothesis.settings.load_profile("fusejit")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def native() -> None:
+    """Ops run as kernels from the first test on, so that no result depends on which tests run:
+    what a process does before that is tested by itself."""
+    from fusejit.backends.llvm import cold
+    from fusejit.backends.llvm.runtime import native_code
+
+    native_code()
+    cold.ENOUGH = 0.0
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.txt")
+    parser.addoption("--avx2", action="store_true", help="code for machines without AVX-512")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """With --avx2 LLVM says that this is a Haswell, whose code any later machine runs."""
+    if config.getoption("--avx2"):
+        from llvmlite import binding
+
+        has = ("sse4.1", "sse4.2", "avx", "avx2", "fma", "bmi", "bmi2", "f16c", "lzcnt", "popcnt")
+        features = binding.targets.FeatureMap(dict.fromkeys(has, True))
+        binding.get_host_cpu_name = lambda: "haswell"
+        binding.get_host_cpu_features = lambda: features
 
 
 @pytest.fixture(autouse=True)

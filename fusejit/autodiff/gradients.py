@@ -15,7 +15,8 @@ from ..errors import GradientError
 from ..ops.shape import reshape_
 from ..tensor import Tensor, asarray
 from ..variable import Variable
-from .tape import GradientTape, full, is_differentiable
+from .repeated import full
+from .tape import GradientTape, is_differentiable
 
 Parameters: TypeAlias = "int | str | Sequence[int | str] | None"
 Key: TypeAlias = "int | str"  # a position, or the name of an argument passed by keyword

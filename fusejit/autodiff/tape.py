@@ -40,11 +40,12 @@ from ..dtypes import TensorType, kind_of
 from ..errors import GradientError, ShapeError
 from ..op import Elementwise, Op
 from ..ops.arithmetic import add
-from ..ops.shape import broadcast_to, sum_to_shape
+from ..ops.shape import sum_to_shape
 from ..origin import user_origin, where
 from ..scalar import DType
 from ..tensor import Tensor, as_operand, asarray, is_borrowed
 from ..variable import Variable
+from .repeated import full
 
 Gradient: TypeAlias = "Tensor | None"
 Backward: TypeAlias = Callable[[Sequence[Gradient]], Sequence[Gradient]]
@@ -198,17 +199,18 @@ class GradientTape(dispatch.Handler):
         params: Mapping[str, Any],
         outputs: tuple[Tensor, ...],
     ) -> None:
-        produced = tuple(tag_of(t) if is_differentiable(t.dtype) else None for t in outputs)
-        if not any(tag is not None for tag in produced):
+        produced = tuple([tag_of(t) if is_differentiable(t.dtype) else None for t in outputs])
+        tags = [tag for tag in produced if tag is not None]
+        if not tags:
             return
         if op.vjp is None:
             raise GradientError(
                 f"{op.name} at {where(user_origin())}: this op has no gradient, and a tape watches "
                 "its operand. Give it one with custom_gradient, or compute it outside the tape."
             )
-        consumed = tuple(t._tag if t._tag in self._watched else None for t in inputs)
+        consumed = tuple([t._tag if t._tag in self._watched else None for t in inputs])
         self._entries.append(Entry(consumed, produced, bind_rule(op, inputs, params, outputs)))
-        self._watched.update(tag for tag in produced if tag is not None)
+        self._watched.update(tags)
 
     def _tags(self, source: object) -> set[int]:
         if isinstance(source, Variable):
@@ -355,12 +357,13 @@ def _seeds(target: Any, output_gradients: Any) -> dict[int | None, Tensor]:
     seeds: dict[int | None, Tensor] = {}
     for leaf, weight in zip(targets, given, strict=True):
         if not isinstance(leaf, (Tensor, Variable)) or not is_differentiable(leaf.dtype):
-            kind = leaf.type if isinstance(leaf, (Tensor, Variable)) else type(leaf).__name__
-            raise GradientError(f"gradient: the target must be a floating Tensor, got {kind}.")
+            got = leaf.type if isinstance(leaf, (Tensor, Variable)) else type(leaf).__name__
+            raise GradientError(f"gradient: the target must be a floating Tensor, got {got}.")
         tensor = as_operand(leaf)
-        seed = full(tensor.type, 1) if weight is None else asarray(weight, dtype=tensor.dtype)
-        if seed.shape != tensor.shape:
-            expected = f"expected {tensor.type}, got {seed.type}"
+        kind = tensor.type
+        seed = full(kind, 1) if weight is None else asarray(weight, dtype=kind.dtype)
+        if seed.shape != kind.shape:
+            expected = f"expected {kind}, got {seed.type}"
             raise ShapeError(f"gradient: output_gradients must fit the target: {expected}.")
         if tensor._tag is not None:
             _accumulate(seeds, tensor._tag, seed)
@@ -376,12 +379,6 @@ def _total(gradients: Mapping[int | None, Tensor], tags: Iterable[int]) -> Gradi
     """What has arrived at any of `tags`, added up; None if nothing has."""
     found = [gradients[tag] for tag in sorted(tags) if tag in gradients]
     return functools.reduce(add, found) if found else None
-
-
-def full(kind: TensorType, value: float) -> Tensor:
-    """A Tensor of one repeated number."""
-    number = as_operand(float(value), kind.dtype)
-    return broadcast_to(number, kind.shape) if kind.shape else number
 
 
 def is_differentiable(dtype: DType) -> bool:

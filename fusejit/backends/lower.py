@@ -126,6 +126,7 @@ class _Lowering:
             formed.strips,
             formed.scratch,
             sum(map(nanoseconds, self.steps)),
+            formed.notes,
         )
 
     # ---- storage

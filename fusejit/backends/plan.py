@@ -175,3 +175,9 @@ class Plan:
     strips: tuple[Strip, ...] = ()  # all steps, in order; by default each is a strip of its own
     scratch: int = 0  # bytes that a thread needs for the scratch slots of any strip
     work: float = 0.0  # estimated nanoseconds of one run on one core
+    notes: tuple[str, ...] = ()  # why a step that reads what a strip computed did not join it
+
+    def __str__(self) -> str:
+        from .printer import format_plan
+
+        return format_plan(self)

@@ -35,6 +35,16 @@ def _lines(plan: Plan) -> Iterator[str]:
             yield "  }"
 
 
+def shared_rows(plan: Plan) -> list[str]:
+    """One line for each strip whose steps take turns, as `explain` shows it."""
+    return [
+        f"{_turns(strip)}: "
+        + ", ".join(_name(step.code) for step in plan.steps[strip.first : strip.end])
+        for strip in plan.strips
+        if strip.grain != strip.rows
+    ]
+
+
 def _place(slot: Slot) -> str:
     text = str(TensorType(slot.dtype, slot.shape))
     if slot.role is Role.TEMPORARY:

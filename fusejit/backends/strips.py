@@ -82,6 +82,8 @@ class Span:
 
 def _inserted(spans: Sequence[Span], new: Span) -> tuple[list[Span], Span]:
     """Disjoint spans in order, with another that has swallowed those that it meets; and that."""
+    if not spans:
+        return [new], new
     first = bisect_right(spans, new.start, key=attrgetter("end"))
     last = bisect_left(spans, new.end, key=attrgetter("start"))
     for span in spans[first:last]:
@@ -99,22 +101,25 @@ class _Open:
     spans: dict[int, list[Span]] = field(default_factory=dict)  # of each slot
     widest: int = 0  # bytes that a row of one step touches, at most
 
-    def why_not(self, step: Step, found: list[Window]) -> str | None:
-        """Why a step cannot join; None if it can."""
+    def joined(self, step: Step, found: list[Window]) -> _Open | str:
+        """The strip that a step has joined, or why it cannot; then this strip is as it was."""
         rows = math.gcd(self.rows, step.count)
         if rows <= 1 or not self.spans:
             return "they have no rows in common"
         if len(self.steps) == STEPS:
             return f"a strip has {STEPS} steps at most"
         here = self.by(rows)
-        _, touched = here.joint(step, found)
+        spans, touched = here._joint(step, found)
         if not all(span.apart for span in touched):
             return "it reads other rows than have been computed"
         related = any(window.pitch and window.slot in self.spans for window in found)
         if not related and rows != self.rows:
             return "they have nothing to do with each other"
         row = max(here.widest, _row_bytes(step, found, rows))
-        return f"a row of {row} bytes is too long for the cache" if row > CACHE else None
+        if row > CACHE:
+            return f"a row of {row} bytes is too long for the cache"
+        here._take(step, found, spans)
+        return here
 
     def by(self, rows: int) -> _Open:
         """The same strip with fewer, longer rows."""
@@ -125,7 +130,7 @@ class _Open:
             longer.add(step, found)
         return longer
 
-    def joint(
+    def _joint(
         self, step: Step, found: Sequence[Window]
     ) -> tuple[dict[int, list[Span]], list[Span]]:
         """The spans of the slots that a step touches, once it has joined; those it touches."""
@@ -139,7 +144,10 @@ class _Open:
         return spans, touched
 
     def add(self, step: Step, found: list[Window]) -> None:
-        self.spans.update(self.joint(step, found)[0])
+        self._take(step, found, self._joint(step, found)[0])
+
+    def _take(self, step: Step, found: list[Window], spans: dict[int, list[Span]]) -> None:
+        self.spans.update(spans)
         self.widest = max(self.widest, _row_bytes(step, found, self.rows))
         self.steps.append(step)
         self.found.append(found)
@@ -221,19 +229,23 @@ class _Gathering:
         near = (first,) if first >= max(0, last - LOOK_BACK) else ()
         if found is not None and last >= 0:
             for number in dict.fromkeys((*near, last)):
-                refused = self.opened[number].why_not(step, found)
-                if refused is None:
-                    joined = self.opened[number].by(math.gcd(self.opened[number].rows, step.count))
-                    joined.add(step, found)
+                joined = self.opened[number].joined(step, found)
+                if isinstance(joined, _Open):
                     self.opened[number] = joined
                     return number
-                reason = refused if number == first else reason
+                reason = joined if number == first else reason
         if first >= 0 and self.opened[first].spans:
-            self.notes.append(f"strips | {step.where or 'a step'}: {reason}")
+            self.notes.append(f"a strip | {_title(step)}: {reason}")
         fresh = _Open(step.count)
         fresh.add(step, found or [])
         self.opened.append(fresh)
         return last + 1
+
+
+def _title(step: Step) -> str:
+    """What a note calls a step."""
+    name = type(step.code).__name__.lower()
+    return f"{name} ({step.where})" if step.where else name
 
 
 def _kept(strip: Strip, formed: _Open, unchanging: Container[int]) -> Strip:

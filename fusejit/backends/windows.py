@@ -8,7 +8,7 @@ no shape is looked at.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 
 from .base import Form, Loop, Reduce
@@ -35,7 +35,7 @@ class Window:
         reach = self.pitch * (indices - 1)
         low, high = self.low + min(reach, 0), self.high + max(reach, 0)
         size = self.bytes * (indices if self.pitch else 1)
-        return replace(self, pitch=self.pitch * indices, low=low, high=high, bytes=size)
+        return Window(self.slot, self.pitch * indices, low, high, self.written, size)
 
 
 def windows(step: Step) -> list[Window] | None:

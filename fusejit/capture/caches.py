@@ -45,9 +45,10 @@ def cache_info() -> CacheInfo:
     """
     from ..backends.llvm import jit, objects  # the code generator: not every process needs it
 
+    traces = recorded()  # first: it waits for what is being compiled
     done, disk = jit.statistics(), objects.usage()
     return CacheInfo(
-        recorded(),
+        traces,
         jit.num_kernels(),
         done.num_compiles,
         done.num_loads,

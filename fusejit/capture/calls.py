@@ -3,18 +3,25 @@
 A call that no native entry takes arrives in `miss`. It looks through all traces, runs one under a
 tape if a tape watches, and records if none fits. What cannot be replayed runs eagerly, with one
 warning that says why and where.
+
+A recorded call has run eagerly, so its result waits for no compiler. As long as there is no native
+code at all, its plan is made in the background, and whoever looks at `Calls.traces` waits for it:
+the next call, which then also says what could not be compiled. After that a plan costs its own new
+kernels, mostly none, and is made before the call returns.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
-import logging
 import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,15 +29,14 @@ import numpy as np
 from .. import dispatch
 from ..autodiff.tape import GradientTape
 from ..backends.llvm import abi
-from ..backends.llvm.callable import Signature, install
 from ..backends.llvm.native import uninstall
+from ..backends.llvm.ready import Once, ahead, native_is_ready
 from ..config import config
 from ..device import backend
 from ..errors import CaptureError, FuseJitError, RecompileError
 from ..origin import user_frame
 from ..tensor import Tensor, as_operand
-from . import explain
-from .gradient import Differentiable
+from .misses import describe_miss, path_of
 from .parameters import Parameters
 from .policy import MAX_CHANGES, EagerWarning, RecompileWarning, may_record
 from .purity import location
@@ -44,11 +50,11 @@ from .trace import (
     array_of,
     make_contiguous,
     straighten,
-    value_at,
 )
 
 if TYPE_CHECKING:
     from .function import Function
+    from .gradient import Differentiable
 
 MAX_TRACES = 64
 """Traces kept for a function, the least recently recorded dropped first. Each holds some 10 KB and
@@ -57,7 +63,14 @@ MAX_ATTEMPTS = 3
 """Recordings thrown away because the call changed what it reaches, before such calls run eagerly:
 the first call may build state lazily and the second still see it new."""
 
-log = logging.getLogger("fusejit")
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Pending:
+    """A recording whose plan is being made."""
+
+    trace: Trace
+    kind: Hashable  # of the call, see `_kind`
+    compiled: Once[None]
 
 
 class Calls:
@@ -68,8 +81,9 @@ class Calls:
         self.body = function.eager
         self.parameters = Parameters(self.body)
         self.num_traces = 0
-        self.num_compiles = 0
-        self.traces: list[Trace] = []
+        self._num_compiles = 0
+        self._traces: list[Trace] = []
+        self._pending: Pending | None = None
         self._gradients: dict[Trace, Differentiable] = {}
         self._attempts: dict[Hashable, int] = {}
         self._refusals: dict[Hashable, Refusal] = {}
@@ -77,6 +91,20 @@ class Calls:
         self._changes: dict[str, int] = {}
         self._enter: Callable[..., Any] | None = None
         self._lock = threading.RLock()
+
+    @property
+    def traces(self) -> list[Trace]:
+        """What can be replayed, the most recently recorded first."""
+        if self._pending is not None:
+            self._settle()
+        return self._traces
+
+    @property
+    def num_compiles(self) -> int:
+        """How many kernels the traces had compiled that existed nowhere before."""
+        if self._pending is not None:
+            self._settle()
+        return self._num_compiles
 
     def handled(self, /, *args: Any, **kwargs: Any) -> Any:
         """A call while some thread differentiates or records."""
@@ -148,9 +176,13 @@ class Calls:
     def forget(self) -> None:
         """Drop everything recorded: the settings have changed, or the user wants the memory."""
         with self._lock:
+            if self._pending is not None:
+                with contextlib.suppress(Exception):  # nobody is interested any more
+                    self._pending.compiled()
+                self._pending = None
             uninstall(self.function)
             self._enter = None
-            for table in (self.traces, self._gradients, self._attempts, self._refusals):
+            for table in (self._traces, self._gradients, self._attempts, self._refusals):
                 table.clear()
 
     # ---- replaying
@@ -184,6 +216,8 @@ class Calls:
         """One op for the whole call, so one entry on each tape; reads are visible to tapes too."""
         gradient = self._gradients.get(trace)
         if gradient is None:
+            from .gradient import Differentiable
+
             gradient = self._gradients[trace] = Differentiable(trace.program)
         operands = [x if type(x) is Tensor else as_operand(array_of(x)) for x in inputs]
         for position, ref in trace.variables:
@@ -202,13 +236,15 @@ class Calls:
         recording = record(self.body, self.parameters, flat)
         with self._lock:  # not while the body runs: it may wait for a thread that calls it
             if isinstance(recording.outcome, Refusal):
-                self._refuse(recording.outcome, flat)
+                self._refuse(recording.outcome, _kind(flat))
             else:
-                self._keep_or_refuse(recording.outcome, flat)
+                self._compile(recording.outcome, _kind(flat))
         self.num_traces += 1
         spent = 1e3 * (time.perf_counter() - began)
         line = f"{name}: {why} ({spent:.1f} ms) at {location(user_frame())}"
-        log.info(line)
+        logging = sys.modules.get("logging")  # without it, nobody has asked to see this level
+        if logging is not None:
+            logging.getLogger("fusejit").info(line)
         if config.settings.log == "recompiles":
             print(f"fusejit: {line}", file=sys.stderr)
         return recording.result
@@ -228,7 +264,7 @@ class Calls:
         """Warn once of a value that never stays what it was; new types of inputs are no such."""
         if isinstance(trace.checks[miss].expect, BINDS):
             return
-        path = explain.path_of(trace, miss)
+        path = path_of(trace, miss)
         self._changes[path] = self._changes.get(path, 0) + 1
         if self._changes[path] == MAX_CHANGES:
             text = (
@@ -238,39 +274,59 @@ class Calls:
             )
             warnings.warn(text, RecompileWarning, stacklevel=_user_level())
 
-    def _keep_or_refuse(self, trace: Trace, flat: Sequence[Any]) -> None:
-        """The body has run, so a failure to compile costs speed and a warning, never the result."""
-        try:
-            self._keep(trace, flat)
-            if config.settings.dump:
-                explain.dump(self, trace, config.settings.dump)
-        except (FuseJitError, MemoryError) as error:
-            reason = f"it could not be compiled: {error}"
-            self._refuse(Refusal(reason, defined_at(self.body)), flat)
+    def _compile(self, trace: Trace, kind: Hashable) -> None:
+        """Have the plan made: in the background if that begins with loading a compiler."""
+        self._settle()  # another thread may have recorded meanwhile
+        compiled = Once(partial(_make_entry, trace))
+        self._pending = Pending(trace, kind, compiled)
+        if native_is_ready() or config.settings.dump:
+            self._settle()
+        else:
+            compiler = backend("cpu")
+            assert compiler is not None, "without one nothing is recorded"
+            ahead(compiled, compiler.catch_up)
 
-    def _keep(self, trace: Trace, flat: Sequence[Any]) -> None:
-        from ..backends.llvm import jit  # the code generator, which imports llvmlite
+    def _settle(self) -> None:
+        """Wait until what was recorded last is compiled, and take it or say why not.
 
-        before = jit.statistics()
-        began = time.perf_counter()
-        _ = trace.entry  # lowers and compiles
-        trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
-        trace.num_compiles = jit.statistics().num_compiles - before.num_compiles
-        trace.num_loads = jit.statistics().num_loads - before.num_loads
-        self.num_compiles += trace.num_compiles
-        self._attempts.pop(_kind(flat), None)
-        self.traces.insert(0, trace)
-        for dropped in self.traces[MAX_TRACES:]:
+        The body has run, so a failure to compile costs speed and a warning, never the result.
+        """
+        with self._lock:
+            pending = self._pending
+            if pending is None:
+                return  # another thread was here
+            try:
+                self._keep(pending)
+            except Exception as error:  # no interrupt: after one it is still to be waited for
+                self._pending = None
+                if not isinstance(error, (FuseJitError, MemoryError)):
+                    raise
+                reason = f"it could not be compiled: {error}"
+                self._refuse(Refusal(reason, defined_at(self.body)), pending.kind)
+            self._pending = None
+
+    def _keep(self, pending: Pending) -> None:
+        from ..backends.llvm.callable import Signature, install
+
+        pending.compiled()
+        trace = pending.trace
+        self._num_compiles += trace.num_compiles
+        self._attempts.pop(pending.kind, None)
+        self._traces.insert(0, trace)
+        for dropped in self._traces[MAX_TRACES:]:
             self._gradients.pop(dropped, None)
-        del self.traces[MAX_TRACES:]
+        del self._traces[MAX_TRACES:]
         signature = Signature(self.body)
         if signature.names() == self.parameters.names:
-            entries = [each.entry for each in self.traces]
+            entries = [each.entry for each in self._traces]
             self._enter = install(self.function, entries, self.miss, self.handled, signature)
+        if config.settings.dump:
+            from . import explain
 
-    def _refuse(self, refusal: Refusal, flat: Sequence[Any]) -> None:
+            explain.dump(self, trace, config.settings.dump)
+
+    def _refuse(self, refusal: Refusal, kind: Hashable) -> None:
         """Run calls of this kind eagerly from now on; say so once for each reason."""
-        kind = _kind(flat)
         self._attempts[kind] = self._attempts.get(kind, 0) + 1
         if not refusal.lasting and self._attempts[kind] < MAX_ATTEMPTS:
             return
@@ -284,14 +340,16 @@ class Calls:
             warnings.warn(text, EagerWarning, stacklevel=_user_level())
 
 
-def describe_miss(trace: Trace, number: int, flat: Sequence[Any]) -> str:
-    """Which check failed: the path, and old -> new where both can be shown."""
-    check = trace.checks[number]
-    expected = explain.shown(check.expect, trace)
-    value = value_at(trace.checks, number, flat)
-    now = str(value.type) if isinstance(value, Tensor) else repr(value)
-    now = now if len(now) <= 40 else now[:37] + "..."
-    return f"{explain.path_of(trace, number)} was {expected}, now {now}"
+def _make_entry(trace: Trace) -> None:
+    """Lower and compile, and note what that took."""
+    from ..backends.llvm import jit  # the code generator, which imports llvmlite
+
+    before = jit.statistics()
+    began = time.perf_counter()
+    _ = trace.entry
+    trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
+    trace.num_compiles = jit.statistics().num_compiles - before.num_compiles
+    trace.num_loads = jit.statistics().num_loads - before.num_loads
 
 
 def _kind(flat: Sequence[Any]) -> Hashable:

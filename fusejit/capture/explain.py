@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
 from ..backends.base import Loop, Reduce
-from ..backends.llvm.checks import Bytes, Expect, Field, Input, Length, Referent, Same
+from ..backends.llvm.checks import Bytes, Field, Input, Length, Same
 from ..backends.lower import working_nodes
 from ..backends.plan import Guard, Opaque, Plan, Step
+from ..backends.printer import shared_rows
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
 from ..op import View
+from .misses import path_of, shown
 from .trace import Trace
 
 if TYPE_CHECKING:
@@ -136,9 +138,10 @@ def explain(calls: Calls, trace: Trace) -> str:
         "",
         "kernels",
         *(f"  {number}. {line}" for number, line in enumerate(_kernels(fused, plan.steps), 1)),
+        *_together(plan),
         "",
         "not fused, and why (producer | consumer: reason)",
-        *(f"  {note}" for note in dict.fromkeys(fused.notes)),
+        *(f"  {note}" for note in dict.fromkeys((*fused.notes, *plan.notes))),
     ]
     if not fused.notes:
         lines.append("  nothing: every op is in a kernel with its neighbours")
@@ -148,6 +151,12 @@ def explain(calls: Calls, trace: Trace) -> str:
     if trace.untaped:
         lines += ["", f"under a tape it runs eagerly: {trace.untaped}"]
     return "\n".join(lines) + "\n"
+
+
+def _together(plan: Plan) -> list[str]:
+    lines = shared_rows(plan)
+    title = ["", "steps that take turns, so that what one computes is in the cache for the next"]
+    return [*title, *(f"  {line}" for line in lines)] if lines else []
 
 
 def _conditions(trace: Trace) -> list[str]:
@@ -163,32 +172,6 @@ def _conditions(trace: Trace) -> list[str]:
                 f"the value that {node.params['how']}() reads at {node.where} is what it was"
             )
     return lines or ["always"]
-
-
-def path_of(trace: Trace, number: int) -> str:
-    """The Python path that a check looks at; the Variables that were read follow the snapshot."""
-    if number < len(trace.paths):
-        return trace.paths[number]
-    ref = trace.variables[number - len(trace.paths)][1]()
-    return ref.name if ref is not None else "a Variable"
-
-
-def shown(expect: Expect, trace: Trace) -> str:
-    """What a check expects, in a few words."""
-    match expect:
-        case Same(value):
-            text = repr(value)
-            return text if len(text) <= 40 else text[:37] + "..."
-        case Referent(ref):
-            return f"the same {type(ref()).__name__}"
-        case Length(length):
-            return str(length)
-        case Bytes(array):
-            return f"an ndarray of the same {array.nbytes} bytes"
-    position = getattr(expect, "position", None)
-    if position is not None:
-        return str(trace.program.recorded.inputs[position].type)
-    return type(expect).__name__.lower()
 
 
 def _kernels(fused: Graph, steps: Sequence[Step]) -> list[str]:
@@ -219,6 +202,7 @@ def dump(calls: Calls, trace: Trace, folder: str) -> None:
     stem = f"{calls.function.__name__.strip('<>')}.{calls.num_traces}"
     for stage, graph in trace.program.stages.items():
         (target / f"{stem}.{stage}.ir").write_text(str(graph), "utf-8")
+    (target / f"{stem}.plan").write_text(str(trace.program.plan), "utf-8")
     (target / f"{stem}.ll").write_text(llvm(trace), "utf-8")
 
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from ..backends.llvm import blocks
 from ..backends.llvm.native import NativeCallable, enable_vectorcall
-from ..backends.llvm.ready import prepare
 from ..config import config
 from ..dtypes import as_dtype
 from ..errors import CaptureError
@@ -49,8 +48,6 @@ class Function(NativeCallable):
     @property
     def _calls(self) -> Calls:
         if self._made is None:
-            if not config.settings.disable:
-                prepare()
             from .calls import Calls  # recording, passes, lowering: not needed to decorate
 
             self._made = Calls(self)
@@ -114,7 +111,12 @@ class Function(NativeCallable):
         return found[stage]
 
     def ir(self, *args: Any, stage: str = "fuse", **kwargs: Any) -> str:
-        """The text of `graph(...)`, after fusion unless another stage is named."""
+        """The text of `graph(...)`, after fusion unless another stage is named.
+
+        Stage "plan" is what runs: buffers, and the steps of each strip.
+        """
+        if stage == "plan":
+            return str(self._calls.trace_of(args, kwargs).program.plan)
         return str(self.graph(*args, stage=stage, **kwargs))
 
     def llvm(self, *args: Any, **kwargs: Any) -> str:
@@ -140,6 +142,7 @@ class Function(NativeCallable):
     def warmup(self, *specs: Any) -> None:
         """Record and compile for arguments like `specs`: Tensors, or (shape, dtype) of zeros."""
         self(*(_example(spec) for spec in specs))
+        _ = self._calls.traces  # waits for what the call has left to the background
 
     def signatures(self) -> list[str]:
         """The types of the inputs of each trace, the most recently recorded first."""
@@ -163,6 +166,8 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
     The first call runs the Python body eagerly and records its ops; they are fused, compiled, and
     replayed by later calls that the recording fits. The decorated function does what the
     undecorated one would, always; where it cannot be replayed it runs eagerly and warns once.
+    The first call of a process leaves compiling to the background; the next call waits for it, and
+    warns if it failed.
 
     Args:
         f: a Python function, also a lambda or a method's function (decorate under @staticmethod and

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import weakref
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import optree
 
 from .. import collector, dispatch
 from ..autodiff.tape import GradientTape, is_differentiable
-from ..backends.llvm import results
-from ..backends.llvm.callable import Entry, convention
 from ..backends.llvm.checks import (
     Arg,
     ArrayInput,
@@ -32,20 +29,19 @@ from ..backends.llvm.checks import (
     Key,
     Of,
 )
-from ..backends.llvm.eager import load_plan
-from ..backends.llvm.runtime import NativePlan, StoppedAt
-from ..backends.lower import computed_results, lower
-from ..backends.plan import Plan
 from ..config import config
 from ..dtypes import TensorType
 from ..ir.graph import Constant, Graph, Value
 from ..op import Array, Op, Params
-from ..passes import stages
 from ..tensor import Tensor, wrap
 from ..variable import Variable
 
+if TYPE_CHECKING:
+    from ..backends.llvm.callable import Entry
+    from ..backends.llvm.runtime import NativePlan
+    from ..backends.plan import Plan
+
 BINDS = (Input, ArrayInput, FloatInput)
-TENSORS = convention(Tensor, dispatch.handlers_active, variable=(Variable, "_value"))
 
 
 class Stopped(Exception):
@@ -54,7 +50,10 @@ class Stopped(Exception):
 
 @dataclass(eq=False)
 class Program:
-    """A recorded graph with everything derived from it, each made when first asked for."""
+    """A recorded graph with everything derived from it, each made when first asked for.
+
+    What makes it is imported then too: a first call only records.
+    """
 
     recorded: Graph
     unchanging: frozenset[int] = frozenset()
@@ -63,6 +62,8 @@ class Program:
 
     @cached_property
     def stages(self) -> dict[str, Graph]:
+        from ..passes import stages
+
         with collector.held_off():
             return stages(self.recorded)
 
@@ -72,11 +73,15 @@ class Program:
 
     @cached_property
     def plan(self) -> Plan:
+        from ..backends.lower import lower
+
         reuse = not config.settings.no_reuse
         return lower(self.fused, reuse, self.unchanging if reuse else ())
 
     @cached_property
     def native(self) -> NativePlan:
+        from ..backends.llvm.eager import load_plan
+
         with collector.held_off():
             return load_plan(self.plan)
 
@@ -84,6 +89,8 @@ class Program:
     def sources(self) -> list[tuple[str, Any]]:
         """Where each result comes from: ("plan", output), ("input", position), ("constant",
         array)."""
+        from ..backends.lower import computed_results
+
         given = {value: number for number, value in enumerate(self.fused.inputs)}
         made = {value: number for number, value in enumerate(computed_results(self.fused))}
 
@@ -97,7 +104,7 @@ class Program:
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The results for these inputs; Stopped if a guard does not hold."""
         outputs = self.native.run([np.ascontiguousarray(a) if a.ndim else a for a in arrays])
-        if isinstance(outputs, StoppedAt):
+        if not isinstance(outputs, list):
             raise Stopped(self.plan.steps[outputs.step].where)
         found = {"plan": outputs, "input": arrays}
         return [at._data if kind == "constant" else found[kind][at] for kind, at in self.sources]
@@ -152,52 +159,9 @@ class Trace:
     @cached_property
     def entry(self) -> Entry:
         """The trace as native calls take it."""
-        checks, held = self.checks, {}
-        for ref in (*self.assigned, *self._returned()):
-            # Found again at the end of the call: nothing else may keep the Variable alive by then.
-            held[ref] = len(checks)
-            checks = (*checks, Check(Behind(ref)))
-        first = len(self.program.sources) - len(self.assigned)
-        made = [self._made(number) for number in range(len(self.program.sources))]
-        made += [results.Taken(held[ref]) for ref in self._returned()]
-        assigned = [(held[ref], first + number) for number, ref in enumerate(self.assigned)]
-        result = results.Result(tuple(made), self._nest(), tuple(assigned))
-        return Entry(TENSORS, self.nargs, checks, self.program.native, result)
+        from .entries import entry_of  # compiles, which the first call can do without
 
-    def _made(self, number: int) -> results.Made:
-        """How result `number` comes about; it shares no memory with an ndarray of the user."""
-        kind, at = self.program.sources[number]
-        if kind == "plan":
-            return results.Output(at)
-        if kind == "constant":
-            return results.Fixed(at._data)
-        check = self._binding(at)
-        if not isinstance(self.checks[check].expect, Input):
-            return results.Copied(at)
-        if self.same_as_input.get(number) == at:
-            return results.Taken(check)
-        return results.Shared(at)
-
-    def _binding(self, position: int) -> int:
-        """The check that binds an input."""
-        for number, check in enumerate(self.checks):
-            if isinstance(check.expect, BINDS) and check.expect.position == position:
-                return number
-        raise AssertionError("every input is bound")
-
-    def _returned(self) -> list[weakref.ref[Variable]]:
-        """The Variables among the leaves of the result."""
-        return [at for kind, at in self.leaves if kind == "variable"]
-
-    def _nest(self) -> results.Nest:
-        nested: list[results.Nest] = []
-        variables = itertools.count(len(self.program.sources))
-        for kind, at in self.leaves:
-            if kind == "value":
-                nested.append(results.Value(at))
-            else:
-                nested.append(results.Leaf(at if kind == "result" else next(variables)))
-        return nest(self.tree, iter(nested))
+        return entry_of(self)
 
     def finish(self, found: Sequence[Tensor]) -> Any:
         """Commit the assignments, and nest the results as the function returned them."""
@@ -242,24 +206,6 @@ def array_of(value: Any) -> Array:
 
 def _leaf(kind: str, at: Any, found: Sequence[Tensor]) -> Any:
     return found[at] if kind == "result" else at() if kind == "variable" else at
-
-
-def nest(tree: Any, leaves: Iterator[results.Nest]) -> results.Nest:
-    """A tree of the result as native calls build it; what they cannot build, Python does."""
-    if tree.is_leaf():
-        return next(leaves)
-    items = tuple(nest(child, leaves) for child in tree.children())
-    if tree.type is tuple:
-        return results.Tuple(items)
-    if tree.type is list:
-        return results.List(items)
-    level = tree.one_level()
-    if tree.type is dict:
-        found = level.unflatten(items)  # in the order of insertion, unlike the items
-        return results.Dict(tuple(found), tuple(found.values()))
-    if tree.kind is optree.PyTreeKind.NAMEDTUPLE:
-        return results.Called(tree.type, items)
-    return results.Called(lambda *children: level.unflatten(children), items)
 
 
 def make_contiguous(value: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +36,23 @@ class Affine:
         return -self + other
 
 
+@cache  # one entry a rank
 def identity(rank: int) -> tuple[Affine, ...]:
     """The indices themselves."""
     return tuple(Affine(0, tuple(int(i == k) for i in range(rank))) for k in range(rank))
 
 
+@cache  # one entry a rank
 def zero(rank: int) -> Affine:
     return Affine(0, (0,) * rank)
 
 
 def linear(place: tuple[Affine, ...], shape: tuple[int, ...], rank: int) -> Affine:
     """The row-major number of the element at `place` of an array of `shape`."""
-    total = zero(rank)
-    for index, extent in zip(place, shape, strict=True):
-        total = total * extent + index
-    return total
+    constant, coefficients, stride = 0, [0] * rank, 1
+    for index, extent in zip(reversed(place), reversed(shape), strict=True):
+        constant += index.constant * stride
+        for k, coefficient in enumerate(index.coefficients):
+            coefficients[k] += coefficient * stride
+        stride *= extent
+    return Affine(constant, tuple(coefficients))

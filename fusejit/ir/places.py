@@ -68,6 +68,8 @@ def _unreshape(place: Place, result: Shape, operand: Shape, rank: int) -> Place:
 def align(place: Place, shape: Shape) -> Place:
     """The place of an operand of `shape` under broadcasting to the shape that `place` is for."""
     kept = place[len(place) - len(shape) :]
+    if 1 not in shape:
+        return kept
     return tuple(p * 0 if n == 1 else p for p, n in zip(kept, shape, strict=True))
 
 
@@ -104,6 +106,7 @@ class Expansion:
         None)."""
         start = (value, identity(len(self.shape)) if place is None else place)
         stack: list[tuple[Value, Place | Affine]] = [start]
+        waiting: dict[tuple[Value, Place | Affine], list[tuple[Value, Place | Affine]]] = {}
         while stack:  # an explicit stack: fused chains may be deeper than Python's
             key = stack[-1]
             if key in self._known:
@@ -114,12 +117,15 @@ class Expansion:
                 self._known[key] = self._leaf(*key)
                 continue
             assert isinstance(key[1], tuple), "only leaves are addressed linearly"
-            operands = operand_places(node, key[1], self.is_leaf, len(self.shape))
-            missing = [operand for operand in operands if operand not in self._known]
-            if missing:
-                stack.extend(missing)
-            else:
-                self._known[key] = self._apply(node, [self._known[operand] for operand in operands])
+            operands = waiting.pop(key, None)
+            if operands is None:
+                operands = operand_places(node, key[1], self.is_leaf, len(self.shape))
+                missing = [operand for operand in operands if operand not in self._known]
+                if missing:
+                    waiting[key] = operands
+                    stack.extend(missing)
+                    continue
+            self._known[key] = self._apply(node, [self._known[operand] for operand in operands])
         return self._known[start]
 
     def _leaf(self, value: Value, place: Place | Affine) -> int:

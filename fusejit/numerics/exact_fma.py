@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from fractions import Fraction
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -83,6 +82,8 @@ def _fma64_in_range(a: Array, b: Array, c: Array) -> Array:
 
 
 def _fma_exactly(a: float, b: float, c: float) -> float:
+    from fractions import Fraction  # and decimal: 2 ms, which few processes need
+
     exact = Fraction(a) * Fraction(b) + Fraction(c)
     if exact == 0:
         return a * b + c  # for the sign of zero; what cancels are equal floats

@@ -100,6 +100,7 @@
 ; ---- CPython and NumPy
 @PyArray_Type = external global i8
 @PyFloat_Type = external global i8
+@PyFunction_Type = external global i8
 @PyLong_Type = external global i8
 @PyUnicode_Type = external global i8
 @PyBytes_Type = external global i8

@@ -1,7 +1,7 @@
 ; What a check (see checks.ll) can expect of a value; arrays and floats become inputs of the plan here.
 
-; Whether %value (borrowed, null if absent) is what the check expects.
-define internal i1 @expect(ptr %check, ptr %value, ptr %registers, ptr %frame) alwaysinline #0 {
+; Whether %value (borrowed, null if absent), taken from %source, is what the check expects.
+define internal i1 @expect(ptr %check, ptr %source, ptr %value, ptr %registers, ptr %frame) alwaysinline #0 {
 entry:
   %what.at = getelementptr %Check, ptr %check, i32 0, i32 2
   %what = load i64, ptr %what.at
@@ -14,7 +14,17 @@ entry:
 
 nothing:                                          ; absent: not there, or no such attribute; not any other error
   %wants.nothing = icmp eq i64 %what, 1
-  br i1 %wants.nothing, label %why, label %no
+  br i1 %wants.nothing, label %who, label %no
+
+who:                                              ; a part of a function is read without errors
+  %source.type.at = getelementptr %object, ptr %source, i32 0, i32 1
+  %source.type = load ptr, ptr %source.type.at
+  %function = icmp eq ptr %source.type, @PyFunction_Type
+  %take.at = getelementptr %Check, ptr %check, i32 0, i32 1
+  %take = load i64, ptr %take.at
+  %part = icmp sge i64 %take, 5
+  %safe = and i1 %function, %part
+  br i1 %safe, label %yes, label %why
 
 why:
   %error = call ptr @PyErr_Occurred()

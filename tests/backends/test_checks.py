@@ -377,3 +377,24 @@ def test_twin_of_a_later_check_is_refused() -> None:
 )
 def test_keys_are_compared_in_order(found: object, fits: bool) -> None:
     assert holds(Arg(0), Itself(), Keys(("a", 2)), found) is fits
+
+
+def test_a_value_that_its_own_len_drops() -> None:
+    """What a dict or list lends is held while the user's code is asked about it."""
+    gone: list[object] = []
+
+    class Leaving:
+        def __len__(self) -> int:
+            world.clear()
+            return 3
+
+    for take in (Key("it"), Attribute("it")):
+        world: dict[str, Any] = {"it": Leaving()}
+        weakref.finalize(world["it"], gone.append, take)
+        source = Kept(world) if isinstance(take, Key) else Kept(types.SimpleNamespace(**world))
+        one = entry([Check(source, take, Length(3))], Writer().load(), 0, "tuple")
+        assert not is_slow(function(one))
+        assert not world
+        del source, one
+    gc.collect()
+    assert len(gone) == 2

@@ -10,6 +10,8 @@ import ctypes
 import sys
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
+from math import prod
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -93,7 +95,7 @@ class Memory:
 
     def array(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> tuple[int, ...]:
         """The fields of an `%Array` record."""
-        count = int(np.prod(shape, dtype=np.int64))
+        count = prod(shape)
         return (
             self.pin(dtype),
             self.words(shape),
@@ -159,6 +161,7 @@ def symbols() -> dict[str, int]:
     types: dict[str, object] = {
         "PyArray_Type": np.ndarray,
         "PyFloat_Type": float,
+        "PyFunction_Type": FunctionType,
         "PyLong_Type": int,
         "PyUnicode_Type": str,
         "PyBytes_Type": bytes,

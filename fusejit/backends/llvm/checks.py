@@ -238,7 +238,9 @@ def write(
     used = {
         part.check for c in checks for part in (c.source, c.expect) if isinstance(part, _Earlier)
     }
-    registers = {number: register for register, number in enumerate(sorted(used.union(keep)))}
+    measured = {n for n, c in enumerate(checks) if isinstance(c.expect, Length | Keys)}
+    held = used.union(keep, measured)  # `__len__` may drop what it is asked of
+    registers = {number: register for register, number in enumerate(sorted(held))}
     words: list[int] = []
     for number, check in enumerate(checks):
         for part in (check.source, check.expect):

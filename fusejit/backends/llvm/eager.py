@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +11,12 @@ import numpy as np
 from ...config import config
 from ...dtypes import TensorType
 from ...ir.builder import Builder
-from ...op import Array, Elementwise, Op
+from ...op import Array, Contraction, Elementwise, Op
 from ...passes import optimize
+from ..base import Kernel
 from ..lower import kernel_kind, lower
 from ..plan import Plan
+from .pointwise import load_pointwise
 from .runtime import NativePlan, load
 
 MAX_PLANS = 4096
@@ -27,10 +28,21 @@ class CpuBackend:
 
     def __init__(self) -> None:
         self._plans: OrderedDict[object, NativePlan | None] = OrderedDict()
+        self._pointwise: dict[object, Callable[..., Any]] = {}
         config.on_change(self._plans.clear)
+        config.on_change(self._pointwise.clear)
 
     def apply(self, op: Op, arrays: Sequence[Array], params: Mapping[str, Any]) -> Any:
         """The result of `op`; by NumPy where no kernel exists for these dtypes."""
+        if isinstance(op, Elementwise):
+            pointwise = self._pointwise_of(op, arrays, params)
+            result = pointwise(*arrays)
+            if result is not None:
+                return result
+            arrays = _contiguous(arrays)
+            result = pointwise(*arrays)
+            if result is not None:
+                return result
         key = (op, *((a.dtype, a.shape) for a in arrays), *sorted(params.items()))
         if key in self._plans:
             self._plans.move_to_end(key)
@@ -42,13 +54,54 @@ class CpuBackend:
         if plan is None:
             with np.errstate(all="ignore"):
                 return op.by_numpy(arrays, params)
-        results = plan.run([np.ascontiguousarray(a) if a.ndim else a for a in arrays])
+        results = plan.run(_contiguous(arrays))
         assert isinstance(results, list), "a one-op plan has no guards"
         return results[0] if len(results) == 1 else tuple(results)
+
+    def _pointwise_of(
+        self, op: Elementwise, arrays: Sequence[Array], params: Mapping[str, Any]
+    ) -> Callable[..., Any]:
+        """The result of an elementwise op on contiguous arrays of one shape, and single elements;
+        None for others."""
+        dtypes = [a.dtype if a.ndim else (a.dtype,) for a in arrays]
+        key = (op, *dtypes, *params.items())
+        found = self._pointwise.get(key)
+        if found is None:
+            found = self._pointwise[key] = _load_pointwise(op, arrays, params)
+            while len(self._pointwise) > MAX_PLANS:
+                del self._pointwise[next(iter(self._pointwise))]
+        return found
+
+
+def _load_pointwise(
+    op: Elementwise, arrays: Sequence[Array], params: Mapping[str, Any]
+) -> Callable[..., Any]:
+    """`pointwise.load_pointwise` from what stands for arrays of all sizes: N = 2."""
+    whole = max(a.ndim for a in arrays) > 0
+    singles = tuple(whole and a.ndim == 0 for a in arrays)
+    pairs = zip(arrays, singles, strict=True)
+    samples = [np.empty(() if single else 2, a.dtype) for a, single in pairs]
+    plan = _lowered(op, samples, params)
+    if plan is None:
+        return _nothing
+    return load_pointwise(plan, singles, _kernel_address) or _nothing
+
+
+def _contiguous(arrays: Sequence[Array]) -> list[Array]:
+    return [np.ascontiguousarray(a) if a.ndim else a for a in arrays]
+
+
+def _nothing(*arrays: Array) -> None:
+    """Stands for the ops that have no flat loop."""
 
 
 def one_op_plan(op: Op, arrays: Sequence[Array], params: Mapping[str, Any]) -> NativePlan | None:
     """The plan of one op, or None if its output types depend on values or NumPy runs it anyway."""
+    plan = _lowered(op, arrays, params)
+    return None if plan is None else load_plan(plan)
+
+
+def _lowered(op: Op, arrays: Sequence[Array], params: Mapping[str, Any]) -> Plan | None:
     types = [TensorType(a.dtype, a.shape) for a in arrays]
     if op.infer(types, params) is None:
         return None
@@ -58,21 +111,20 @@ def one_op_plan(op: Op, arrays: Sequence[Array], params: Mapping[str, Any]) -> N
     if kernel_kind(builder.nodes[0]) is None:
         return None
     graph = builder.finish(outputs)
-    # Passes find nothing in one elementwise op, and a new shape would wait 0.1 ms for them.
-    return load_plan(lower(graph if isinstance(op, Elementwise) else optimize(graph)))
+    # Passes find nothing in one such op, and a new shape would wait 0.1 ms for them.
+    return lower(graph if isinstance(op, Elementwise | Contraction) else optimize(graph))
 
 
 def load_plan(plan: Plan) -> NativePlan:
     """`plan` with its kernels compiled, ready to run."""
+    return load(plan, _kernel_address)
+
+
+def _kernel_address(kernel: Kernel) -> int:
     from .jit import compile_kernel  # imports llvmlite
 
-    return load(plan, lambda kernel: compile_kernel(kernel).address)
+    return compile_kernel(kernel).address
 
 
 def _names(op: Op, count: int) -> list[str]:
     return [f"x{i}" for i in range(count)] if op.variadic else list(op.inputs)
-
-
-def backend() -> CpuBackend | None:
-    """The CPU backend, or None without llvmlite: then NumPy runs everything."""
-    return CpuBackend() if importlib.util.find_spec("llvmlite") else None

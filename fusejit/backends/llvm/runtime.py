@@ -23,7 +23,7 @@ from ..base import Kernel, Loop
 from ..plan import Code, Guard, Matmul, Opaque, Operand, Pack, Plan, Role, Slot, Step, Strip
 from . import abi, blocks, matmul, threads
 from .abi import kernels_text
-from .ready import Once
+from .ready import Once, note_native
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -85,13 +85,14 @@ _FILES = (
     "strips",
     "walker",
     "run",
+    "pointwise",
     "checks",
     "expect",
     "entry",
     "arguments",
     "results",
 )
-_EXPORTS = ("run", "guard", "vectorcall", "enter.builtin", "first.miss", "inputs")
+_EXPORTS = ("run", "guard", "pointwise", "vectorcall", "enter.builtin", "first.miss", "inputs")
 
 
 @Once
@@ -104,6 +105,7 @@ def native_code() -> dict[str, int]:
     code = link("\n".join(parts), exports, abi.symbols())
     blocks.start(code)
     threads.attach(code)
+    note_native()
     return code
 
 

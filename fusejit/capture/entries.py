@@ -1,0 +1,97 @@
+"""A trace as native calls take it: its checks, its plan, and how its results are made and nested.
+
+This compiles what is not compiled yet. A first call does without; see `calls`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+import optree
+
+from .. import dispatch
+from ..backends.llvm import results
+from ..backends.llvm.callable import Entry, convention
+from ..backends.llvm.checks import Behind, Check, Input
+from ..tensor import Tensor
+from ..variable import Variable
+from .trace import BINDS, Trace
+
+TENSORS = convention(Tensor, dispatch.handlers_active, variable=(Variable, "_value"))
+
+
+def entry_of(trace: Trace) -> Entry:
+    """The native entry of a trace, compiled."""
+    checks, held = trace.checks, {}
+    returned = _returned(trace)
+    for ref in (*trace.assigned, *returned):
+        # Found again at the end of the call: nothing else may keep the Variable alive by then.
+        held[ref] = len(checks)
+        checks = (*checks, Check(Behind(ref)))
+    sources = trace.program.sources
+    first = len(sources) - len(trace.assigned)
+    made = [_made(trace, number) for number in range(len(sources))]
+    made += [results.Taken(held[ref]) for ref in returned]
+    assigned = [(held[ref], first + number) for number, ref in enumerate(trace.assigned)]
+    result = results.Result(tuple(made), _nest(trace), tuple(assigned))
+    return Entry(TENSORS, trace.nargs, checks, trace.program.native, result)
+
+
+def _made(trace: Trace, number: int) -> results.Made:
+    """How result `number` comes about; it shares no memory with an ndarray of the user."""
+    kind, at = trace.program.sources[number]
+    if kind == "plan":
+        return results.Output(at)
+    if kind == "constant":
+        return results.Fixed(at._data)
+    check = _binding(trace, at)
+    if not isinstance(trace.checks[check].expect, Input):
+        return results.Copied(at)
+    if trace.same_as_input.get(number) == at:
+        return results.Taken(check)
+    return results.Shared(at)
+
+
+def _binding(trace: Trace, position: int) -> int:
+    """The check that binds an input."""
+    for number, check in enumerate(trace.checks):
+        if isinstance(check.expect, BINDS) and check.expect.position == position:
+            return number
+    raise AssertionError("every input is bound")
+
+
+def _returned(trace: Trace) -> list[weakref.ref[Variable]]:
+    """The Variables among the leaves of the result."""
+    return [at for kind, at in trace.leaves if kind == "variable"]
+
+
+def _nest(trace: Trace) -> results.Nest:
+    nested: list[results.Nest] = []
+    variables = itertools.count(len(trace.program.sources))
+    for kind, at in trace.leaves:
+        if kind == "value":
+            nested.append(results.Value(at))
+        else:
+            nested.append(results.Leaf(at if kind == "result" else next(variables)))
+    return nest(trace.tree, iter(nested))
+
+
+def nest(tree: Any, leaves: Iterator[results.Nest]) -> results.Nest:
+    """A tree of the result as native calls build it; what they cannot build, Python does."""
+    if tree.is_leaf():
+        return next(leaves)
+    items = tuple(nest(child, leaves) for child in tree.children())
+    if tree.type is tuple:
+        return results.Tuple(items)
+    if tree.type is list:
+        return results.List(items)
+    level = tree.one_level()
+    if tree.type is dict:
+        found = level.unflatten(items)  # in the order of insertion, unlike the items
+        return results.Dict(tuple(found), tuple(found.values()))
+    if tree.kind is optree.PyTreeKind.NAMEDTUPLE:
+        return results.Called(tree.type, items)
+    return results.Called(lambda *children: level.unflatten(children), items)
