@@ -46,9 +46,11 @@ from .plan import PANEL_BYTES, Guard, Matmul, MatmulForm, Operand, Pack, Role, S
 if TYPE_CHECKING:
     from .lower import Stream
 
-PACKED_ROWS = 96
-"""Rows that use a row-major B from which on packing it pays: its cost, about that of 10 rows, is
-then the price of striding through B (64 rows: 309 us plain, 342 packed; 512: 1241 and 1159)."""
+PACKED_ROWS = 48
+"""Rows that use a row-major B from which on packing it pays. It costs about as much as 10 rows. The
+table above is of whole products; in a strip, 8 or 16 rows at a time pass over all of B, and there
+64 x 512 x 1024 takes 350 us with packing and 440 without; without AVX-512, whose tiles are narrow,
+690 and 960."""
 TURNED_ROWS = 3
 """The same for a B whose columns are adjacent. For one or two rows BLAS computes dot products."""
 STREAMED_ROWS = 8
