@@ -35,6 +35,7 @@ class Program:
     dtypes: tuple[str, ...] = ()  # of the inputs, where they are not all the case's
     labels: int | None = None  # the input that holds one-hot rows
     positive: bool = False  # whether no input may be negative
+    step: float = 2.0  # products of a step for each of the forward; along a recurrence, half more
 
 
 def _cell(state: int, gates: int, more: Callable[[int], list[Shape]] | None = None) -> Shapes:
@@ -135,6 +136,7 @@ PROGRAMS = {
         lambda t, b, n: t * 2 * 2 * b * n * 4 * n,
         parameters=(0, 1, 2),
         least=(2, 1, 1),
+        step=2.5,
     ),
     "mlp": Program(
         lambda b, i, n, o: [(i, n), (n,), (n, o), (o,), (b, i), (b, o)],
@@ -147,9 +149,9 @@ PROGRAMS = {
     ),
 }
 
-# A gradient with respect to weights repeats each product of the forward once; the products along a
-# recurrence once more. Backward, the rest costs about as much again as forward.
-_PRODUCTS = {"forward": 1.0, "gradient": 2.0, "step": 2.5, "update": 1.0}
+# A gradient with respect to weights repeats each product of the forward once; a step says itself
+# how many it needs. Backward, the rest costs about as much again as forward.
+_PRODUCTS = {"forward": 1.0, "gradient": 2.0, "update": 1.0}
 _REST = {"forward": 1.0, "gradient": 2.0, "step": 2.0, "update": 1.0}
 
 ITEMSIZE = {"float32": 4, "float64": 8, "int32": 4}
@@ -180,7 +182,8 @@ class Case:
     @property
     def flops(self) -> float:
         found = self.shape.flops(*self.size) * _REST[self.mode]
-        return found + self.shape.products(*self.size) * _PRODUCTS[self.mode]
+        times = _PRODUCTS.get(self.mode, self.shape.step)
+        return found + self.shape.products(*self.size) * times
 
     @property
     def bytes(self) -> float:
