@@ -1,4 +1,4 @@
-"""Tensor, the immutable array; conversion of what users pass; and eager execution.
+"""Tensor, the immutable array, and conversion of what users pass.
 
 A Tensor has fixed slots, because native code reads and makes them: `_data` (the ndarray), `_tag` (a
 serial number that a tape gave it) and `_origin` (where the user made it, resolved when an error
@@ -8,18 +8,16 @@ asks).
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
-from . import device as devices
 from . import dispatch
-from .dtypes import TensorType, as_dtype, default_float, dtype_of_python, promote
+from .dtypes import TensorType, as_dtype, dtype_of_python
 from .errors import DTypeError, FuseJitError, ShapeError, describe_operands
-from .op import Array, Contraction, Elementwise, Op, View
-from .operators import NUMBERS, PLAIN, is_number
+from .op import Array
+from .operators import PLAIN, is_number
 from .operators import Operators as Operators
 from .operators import binary_operator as binary_operator
 from .operators import is_operand as is_operand
@@ -172,7 +170,6 @@ class Tensor(Operators):
 
 
 PLAIN.add(Tensor)
-_ONLY_TENSORS = frozenset({Tensor})
 _SAFE = 65504.0  # the largest float that no floating dtype overflows with
 _SCALAR_ADVICE = {"bool": " Reduce it first, with all(...) or any(...)."}
 
@@ -273,157 +270,3 @@ def asarray(obj: Any, /, *, dtype: object = None, copy: bool | None = None) -> T
     if wanted is not None and tensor.dtype != wanted:
         tensor = tensor.astype(wanted)
     return tensor
-
-
-class Eager(dispatch.Bottom):
-    """The bottom of the stack: converts, promotes, and runs one op at a time."""
-
-    def call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        top = dispatch.top()
-        # What a registered op does to Tensors is pure by contract, wherever it was declared.
-        if top is not self and op.registered and PLAIN.issuperset(map(type, operands)):
-            return top.trusted(self._call, op, operands, params)
-        return self._call(op, operands, params)
-
-    def _call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
-        try:
-            outputs = dispatch.top().apply(op, convert(op, operands), params)
-        except FuseJitError as error:
-            _add_origins(error, operands)
-            raise
-        return outputs[0] if len(outputs) == 1 else outputs
-
-    def apply(
-        self, op: Op, inputs: tuple[Tensor, ...], params: Mapping[str, Any]
-    ) -> tuple[Tensor, ...]:
-        arrays = [t._data for t in inputs]
-        try:
-            result = run(op, arrays, params)
-        except FuseJitError:
-            raise
-        except (ValueError, TypeError, IndexError, np.linalg.LinAlgError):
-            op.infer([t.type for t in inputs], params)  # says it better, if it is about shapes
-            raise
-        outputs = tuple(map(wrap, result)) if isinstance(result, tuple) else (wrap(result),)
-        origin = user_origin()
-        for output in outputs:
-            output._origin = origin
-        return outputs
-
-    def observe(self, tensor: Tensor, how: str) -> None:
-        pass
-
-    def made(self, tensor: Tensor, source: object) -> None:
-        pass
-
-    def read(self, variable: Any) -> Tensor:
-        return variable._value  # type: ignore[no-any-return]
-
-    def assign(self, variable: Any, value: Tensor) -> None:
-        variable._value = detached(value)
-
-
-def run(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> Any:
-    """One op on arrays: by NumPy where that is bit-exact, else as a kernel of one op."""
-    if getattr(op, "exact", True) and not isinstance(op, Contraction):
-        result = _by_numpy(op, arrays, params)
-        return _private(result, arrays[0]) if isinstance(op, View) else result
-    compiled = devices.backend("cpu")
-    if compiled is None:
-        return _by_numpy(op, arrays, params)
-    return compiled.apply(op, arrays, params)
-
-
-@np.errstate(all="ignore")  # a `with` block takes 0.9 us, this 0.5
-def _by_numpy(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> Any:
-    return op.by_numpy(arrays, params)
-
-
-def _private(view: Array, operand: Array) -> Array:
-    """`view`, or a copy if its memory may be the user's own ndarray, which can change under it.
-
-    Views of arrays that fusejit made are marked read-only, as proof.
-    """
-    if is_borrowed(operand):
-        return view.copy()
-    view.flags.writeable = False
-    return view
-
-
-def is_borrowed(array: Array) -> bool:
-    """Whether `array` may be memory that the user can write: a writable view of another ndarray.
-
-    What fusejit made owns its memory, or has a block of the output pool as its base.
-    """
-    return bool(array.flags.writeable) and isinstance(array.base, np.ndarray)
-
-
-def convert(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    """Operands as Tensors of one dtype, where the kind of op asks for one."""
-    if len(operands) != len(op.inputs) and not op.variadic:
-        raise ShapeError(f"{op.name}: expected {len(op.inputs)} operands, got {len(operands)}.")
-    if isinstance(op, Elementwise):
-        return _promoted(op, operands)
-    return tuple(map(as_operand, operands))
-
-
-def _promoted(op: Elementwise, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
-    if _ONLY_TENSORS.issuperset(map(type, operands)):
-        kinds = [v._data.dtype for v in operands]
-        if _takes(op, *kinds):
-            return operands
-    strong = [v if type(v) is Tensor or is_number(v) else as_operand(v) for v in operands]
-    kinds = [v._data.dtype if type(v) is Tensor else _kind_of_number(v) for v in strong]
-    wanted = _wanted(op, default_float(), *kinds)
-    try:
-        return tuple([_cast(v, dtype) for v, dtype in zip(strong, wanted, strict=True)])
-    except OverflowError:
-        numbers = [v for v in strong[len(op.dtype.leading) :] if type(v) is not Tensor]
-        raise DTypeError(f"{op.name}: {numbers[0]} does not fit {wanted[-1].name}.") from None
-
-
-def _kind_of_number(value: Any) -> type:
-    found = type(value)
-    return found if found in NUMBERS else next(k for k in NUMBERS if isinstance(value, k))
-
-
-@lru_cache(maxsize=4096)  # as below; most operands need no cast, and to see that takes 0.2 us
-def _takes(op: Elementwise, *dtypes: DType) -> bool:
-    """Whether operands of these dtypes stay as they are. Without Python numbers among them, no
-    setting matters."""
-    return _wanted(op, default_float(), *dtypes) == dtypes
-
-
-@lru_cache(maxsize=4096)  # ops x dtypes is some hundreds; promotion takes 5 us, this 0.3
-def _wanted(op: Elementwise, number: DType, *kinds: DType | type) -> tuple[DType, ...]:
-    """The dtypes to cast operands to, from those of arrays and the classes of Python numbers.
-
-    Of a number only its class counts. `number` is the default dtype of floats, a setting.
-    """
-    fixed = op.dtype.leading
-    ours = kinds[len(fixed) :]
-    arrays = [kind for kind in ours if isinstance(kind, np.dtype)]
-    common = op.dtype.common(op.name, promote(arrays, [k() for k in ours if isinstance(k, type)]))
-    return (*fixed, *[common] * len(ours))
-
-
-def _cast(value: Any, dtype: DType) -> Tensor:
-    if type(value) is not Tensor:
-        return as_operand(value, dtype)
-    return value if value._data.dtype == dtype else value.astype(dtype)
-
-
-def _add_origins(error: FuseJitError, operands: tuple[Any, ...]) -> None:
-    tensors = [v for v in operands if type(v) is Tensor]
-    text = str(error)
-    if tensors and " made at " not in text:
-        origins = describe_operands([""] * len(tensors), [where(t._origin) for t in tensors])
-        types = ", ".join(str(t.type) for t in tensors)
-        error.args = (
-            f"{text} Got {types}.{origins}"
-            if text.endswith(".")
-            else f"{text}; got {types}.{origins}",
-        )
-
-
-dispatch.install_bottom(Eager())

@@ -11,7 +11,8 @@ import numpy as np
 import optree
 
 from .autodiff.repeated import full
-from .autodiff.tape import GradientTape, is_differentiable
+from .autodiff.tags import is_differentiable
+from .autodiff.tape import GradientTape
 from .op import Array, Assembly, Contraction, Elementwise, Op, Reduction, Source, View
 from .tensor import Tensor, asarray
 from .variable import Variable

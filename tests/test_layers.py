@@ -24,6 +24,7 @@ LAYERS = (
     ("dtypes", "device"),
     ("op",),
     ("tensor",),
+    ("eager",),
     ("variable",),
     ("numerics",),
     ("ops",),

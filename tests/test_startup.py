@@ -56,6 +56,8 @@ def f(x, w):
 x, w = fj.ones((2, 8)), fj.ones((8, 8)) * 0.25
 found = [f(x, w) for _ in range(3)]
 assert all((each.numpy() == found[0].numpy()).all() for each in found)
+from fusejit.backends.llvm import ready
+ready._finish()  # what compiles behind the plan counts as well
 info = fj.cache_info()
 print(found[0].numpy().tobytes().hex(), f.num_traces, info.num_compiles, info.num_loads, info.files)
 """
@@ -67,8 +69,7 @@ def test_nothing_is_compiled_that_is_on_disk(tmp_path: Path) -> None:
     bits, traces, compiles, loads, files = cold
     assert traces == "1" and loads == "0"
     assert int(files) > int(compiles) > 2, "the native runtime is kept as well"
-    assert warm[:-1] == [bits, traces, "0", compiles]
-    assert int(warm[-1]) >= int(files), "what nobody waits for was kept later"
+    assert warm == [bits, traces, "0", compiles, files]
 
 
 def test_without_a_cache_the_quick_runtime_computes_the_same(tmp_path: Path) -> None:

@@ -24,7 +24,8 @@ from ..op import Array, Op, Params
 from ..tensor import Tensor, asarray
 from ..variable import Variable
 from .gradients import holds_floats, is_array, name_of
-from .tape import Gradient, GradientTape, next_tag
+from .tags import next_tag
+from .tape import Gradient, GradientTape
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)

@@ -16,7 +16,8 @@ from ..ops.shape import reshape_
 from ..tensor import Tensor, asarray
 from ..variable import Variable
 from .repeated import full
-from .tape import GradientTape, is_differentiable
+from .tags import is_differentiable
+from .tape import GradientTape
 
 Parameters: TypeAlias = "int | str | Sequence[int | str] | None"
 Key: TypeAlias = "int | str"  # a position, or the name of an argument passed by keyword

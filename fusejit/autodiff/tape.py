@@ -27,8 +27,6 @@ playback, except a persistent one that is asked inside its own `with` block.
 from __future__ import annotations
 
 import functools
-import itertools
-import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -36,16 +34,17 @@ from typing import Any, TypeAlias
 import optree
 
 from .. import dispatch
-from ..dtypes import TensorType, kind_of
+from ..dtypes import TensorType
+from ..eager import is_borrowed
 from ..errors import GradientError, ShapeError
 from ..op import Elementwise, Op
 from ..ops.arithmetic import add
 from ..ops.shape import sum_to_shape
 from ..origin import user_origin, where
-from ..scalar import DType
-from ..tensor import Tensor, as_operand, asarray, is_borrowed
+from ..tensor import Tensor, as_operand, asarray
 from ..variable import Variable
 from .repeated import full
+from .tags import is_differentiable, tag_of
 
 Gradient: TypeAlias = "Tensor | None"
 Backward: TypeAlias = Callable[[Sequence[Gradient]], Sequence[Gradient]]
@@ -379,27 +378,3 @@ def _total(gradients: Mapping[int | None, Tensor], tags: Iterable[int]) -> Gradi
     """What has arrived at any of `tags`, added up; None if nothing has."""
     found = [gradients[tag] for tag in sorted(tags) if tag in gradients]
     return functools.reduce(add, found) if found else None
-
-
-def is_differentiable(dtype: DType) -> bool:
-    """Whether values of this dtype have gradients: floats and complex numbers do."""
-    return kind_of(dtype) in "fc"
-
-
-_serial = itertools.count()
-_tagging = threading.Lock()
-
-
-def next_tag() -> int:
-    """A serial number greater than all those given before."""
-    return next(_serial)
-
-
-def tag_of(tensor: Tensor) -> int:
-    """The serial number of `tensor`, given when first asked for."""
-    if tensor._tag is None:
-        with _tagging:  # two threads may read one Variable for the first time
-            if tensor._tag is None:
-                tensor._tag = next_tag()
-    assert tensor._tag is not None
-    return tensor._tag

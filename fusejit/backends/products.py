@@ -44,7 +44,7 @@ from .base import Loop, Reduce
 from .plan import PANEL_BYTES, Guard, Matmul, MatmulForm, Operand, Pack, Role, Slot, Step
 
 if TYPE_CHECKING:
-    from .lower import Stream
+    from .storage import Stream
 
 PACKED_ROWS = 48
 """Rows that use a row-major B from which on packing it pays. It costs about as much as 10 rows. The

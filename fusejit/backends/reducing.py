@@ -16,7 +16,7 @@ from .base import BLOCK_ROWS, Access, Form, Reduce, Walk
 from .plan import Step
 
 if TYPE_CHECKING:
-    from .lower import Stream
+    from .storage import Stream
 
 FEW = 8
 """Kept indices from which on they are shared as they are: two for each of four threads."""

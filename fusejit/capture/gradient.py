@@ -20,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from .. import dispatch
-from ..autodiff.tape import GradientTape, is_differentiable
+from ..autodiff.tags import is_differentiable
+from ..autodiff.tape import GradientTape
 from ..dtypes import TensorType
 from ..ir.graph import GUARD, Constant, Graph, Node, Value
 from ..ir.interpreter import fold

@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dispatch
 from ..autodiff.custom import CustomGradient
-from ..autodiff.tape import next_tag
+from ..autodiff.tags import next_tag
 from ..dtypes import TensorType
 from ..ir.builder import Builder, constant
 from ..ir.graph import GUARD, Value

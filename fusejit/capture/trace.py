@@ -12,7 +12,8 @@ import numpy as np
 import optree
 
 from .. import collector, dispatch
-from ..autodiff.tape import GradientTape, is_differentiable
+from ..autodiff.tags import is_differentiable
+from ..autodiff.tape import GradientTape
 from ..backends.llvm.checks import (
     Arg,
     ArrayInput,

@@ -10,8 +10,9 @@ import pytest
 import fusejit as fj
 from fusejit.backends.base import Access, Form, Loop, Reduce, Walk
 from fusejit.backends.llvm.eager import load_plan
-from fusejit.backends.lower import Stream, lower, row_major
+from fusejit.backends.lower import lower
 from fusejit.backends.reducing import PART, Reducing
+from fusejit.backends.storage import Stream, row_major
 from fusejit.backends.windows import windows
 from fusejit.dtypes import TensorType
 from fusejit.ir.builder import Builder

@@ -13,12 +13,12 @@ import fusejit as fj
 from fusejit.backends.llvm.eager import load_plan
 from fusejit.backends.llvm.runtime import StoppedAt
 from fusejit.backends.lower import computed_results, lower
+from fusejit.eager import run
 from fusejit.ir.graph import GUARD, Constant, Graph, Node
 from fusejit.ir.interpreter import fold, interpret
 from fusejit.ir.verifier import verify
 from fusejit.op import Elementwise, Opaque
 from fusejit.passes import PIPELINE
-from fusejit.tensor import run
 
 Array = Any
 STAGES = ("recorded", *(run.__name__ for run in PIPELINE))

@@ -17,9 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from fusejit.eager import convert
 from fusejit.errors import FuseJitError
 from fusejit.op import OPS, Elementwise, Reduction
-from fusejit.tensor import convert, wrap
+from fusejit.tensor import wrap
 
 MAX_SIZE = 20_000
 MAX_STATEMENTS = 14

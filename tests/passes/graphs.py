@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 import fusejit as fj
+from fusejit.eager import run
 from fusejit.ir.graph import FUSED, Constant, Graph, Node
 from fusejit.ir.interpreter import fold
 from fusejit.ir.printer import format_graph
-from fusejit.tensor import run
 
 Array = Any
 
