@@ -21,8 +21,10 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import branches
 import ceilings
 import costs
+import guards
 import pairs
 import robust
 import start
@@ -35,6 +37,8 @@ SECTIONS: dict[str, Callable[[Options], Section]] = {
     "steady": steady.run,
     "pairs": pairs.run,
     "tiny": pairs.run_tiny,
+    "guards": guards.run,
+    "branches": branches.run,
     "start": start.run,
     "memory": costs.run_memory,
     "long": costs.run_long,

@@ -25,6 +25,13 @@ PEERS = {
     "torch-compile": (("torch_peer.py", "compile", "2"), "torch"),
     "pair": (("pair_peer.py",), "fusejit"),
     "tiny": (("tiny_peer.py",), "fusejit"),
+    "guards": (("guards_peer.py",), "fusejit"),
+    **{
+        f"branches {name}": (("branch_peer.py", name), name.split("-")[0])
+        for name in ("numpy", "torch", "torch-compile")
+    },
+    "branches eager": (("branch_peer.py", "eager"), "fusejit"),
+    "branches fused": (("branch_peer.py", "fused"), "fusejit"),
     "long": (("long_peer.py",), "fusejit"),
     "ceiling": (("ceiling_peer.py",), "fusejit"),
 }

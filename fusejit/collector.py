@@ -16,8 +16,8 @@ def held_off() -> Iterator[None]:
     where two threads hold it off at once, the first to finish ends it for both, which is harmless.
     """
     collecting = gc.isenabled()
-    gc.disable()
     try:
+        gc.disable()
         yield
     finally:
         if collecting:

@@ -31,6 +31,8 @@ class Settings:
     """The settings in force. Field `verify` is the variable FUSEJIT_VERIFY, and so on."""
 
     disable: bool = False  # @function is the identity
+    check: bool = False  # every replay is compared with the call itself
+    debug_nans: bool = False  # an op that makes a NaN or an infinity is an error
     verify: bool = False  # the IR is verified after each pass
     no_reuse: bool = False  # no two temporaries share memory (to bisect a planner bug)
     log: str = ""  # "" or "recompiles": one line on stderr for each recording

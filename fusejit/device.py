@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # kind of device -> "module:factory" of its backend
 _BACKENDS = {"cpu": "fusejit.backends.llvm.cold:backend"}
-_NAME = re.compile(r"/?(?:device:)?(cpu|gpu|cuda)(?::(\d+))?", re.IGNORECASE)
+_NAME = r"/?(?:device:)?(cpu|gpu|cuda)(?::(\d+))?"
 
 
 class Backend(Protocol):
@@ -34,7 +34,7 @@ class Backend(Protocol):
 
 def parse(name: str) -> str:
     """The canonical name, "/cpu:0" or "/gpu:N"; DeviceError if it is none."""
-    match = _NAME.fullmatch(name) if isinstance(name, str) else None
+    match = re.fullmatch(_NAME, name, re.IGNORECASE) if isinstance(name, str) else None
     if match is None:
         raise DeviceError(f'device: expected a name like "/cpu:0" or "/gpu:0", got {name!r}')
     kind = "cpu" if match[1].lower() == "cpu" else "gpu"

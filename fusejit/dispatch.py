@@ -73,7 +73,6 @@ _bottom = Bottom()
 handlers_active = ctypes.c_int64(0)
 """How many handlers are pushed in the whole process. Native call entries read it: while any thread
 records or differentiates, every call takes the slow path, which looks at its own thread's stack."""
-_count_lock = threading.Lock()
 
 
 def install_bottom(bottom: Bottom) -> None:
@@ -99,8 +98,9 @@ def pushed(handler: Handler) -> Iterator[None]:
     push(handler)
     try:
         yield
-    finally:
-        _replace(before, -1)
+    finally:  # as `_replace`, but in here: an interrupt may come just before what is called begins
+        _stack.top = before
+        handlers_active.value -= 1
 
 
 def push(handler: Handler) -> None:
@@ -142,6 +142,7 @@ def handlers() -> Iterator[Handler]:
 
 
 def _replace(top: Handler | None, change: int) -> None:
+    # CPython changes threads and raises what signals ask for only at calls, at the beginning of
+    # functions and at the end of loops. There is none between these lines, nor inside of them.
     _stack.top = top
-    with _count_lock:
-        handlers_active.value += change
+    handlers_active.value += change

@@ -4,26 +4,41 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from functools import cache
 
-import ml_dtypes
 import numpy as np
 
 from .config import config
 from .errors import DTypeError
+from .frozen import frozen
 from .scalar import BOOL, F32, F64, I64, DType
 
 # float16, bfloat16 and complex are eager-only: no kernel is made for them, NumPy runs them.
 _INTEGERS = ("bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64")
 _FLOATING = ("float16", "float32", "float64", "complex64", "complex128")
 DTYPES: dict[str, DType] = {name: np.dtype(name) for name in (*_INTEGERS, *_FLOATING)}
-# NumPy knows bfloat16 through ml_dtypes only, with kind "V" and promotion rules of its own. It is
-# not in DTYPES, which lists what follows NumPy's rules.
-BFLOAT16: DType = np.dtype(ml_dtypes.bfloat16)
-_CANONICAL = {dtype: dtype for dtype in (*DTYPES.values(), BFLOAT16)}
+_CANONICAL = {dtype: dtype for dtype in DTYPES.values()}
 COMPILED = frozenset(
     d for d in DTYPES.values() if d.kind in "biu" or d.name in ("float32", "float64")
 )
+
+
+@cache
+def bfloat16() -> DType:
+    """NumPy knows it through ml_dtypes only, with kind "V" and promotion rules of its own.
+
+    It is not in DTYPES, which lists what follows NumPy's rules, and loaded when it is first asked
+    for, which takes 4 ms.
+    """
+    import ml_dtypes
+
+    found: DType = np.dtype(ml_dtypes.bfloat16)
+    return found
+
+
+def is_bfloat16(dtype: DType) -> bool:
+    """Whether it is that dtype."""
+    return dtype.kind == "V" and dtype == bfloat16()
 
 
 def kind_of(dtype: DType) -> str:
@@ -33,12 +48,12 @@ def kind_of(dtype: DType) -> str:
 
 def short_name(dtype: DType) -> str:
     """f32, i64, u8, bool, c64: as types are printed."""
-    if dtype == BFLOAT16:
+    if is_bfloat16(dtype):
         return "bf16"
     return "bool" if dtype == BOOL else f"{dtype.kind}{dtype.itemsize * 8}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TensorType:
     """What is known of a value before it exists."""
 
@@ -63,14 +78,16 @@ def as_dtype(dtype: object) -> DType:
         return default_float()
     if isinstance(dtype, np.dtype) and dtype in _CANONICAL:
         return _CANONICAL[dtype]  # dtype.name, below, takes 2 us
+    if isinstance(dtype, str) and dtype == "bfloat16":  # NumPy may not know the name yet
+        return bfloat16()
     try:
         found = np.dtype(dtype)  # type: ignore[call-overload]
     except TypeError:
         found = None
-    if found is not None and found == BFLOAT16:
-        return BFLOAT16
+    if found is not None and is_bfloat16(found):
+        return bfloat16()
     if found is None or found.name not in DTYPES or not found.isnative:
-        known = ", ".join((*DTYPES, BFLOAT16.name))
+        known = ", ".join((*DTYPES, "bfloat16"))
         raise DTypeError(f"no such dtype: {dtype!r}; there are {known}")
     return DTYPES[found.name]
 
@@ -102,8 +119,9 @@ def promote(dtypes: Sequence[DType], weak: Iterable[bool | int | float | complex
     numbers = list(weak)
     if not dtypes:  # numbers alone: the default dtype of the highest kind among them
         return max((dtype_of_python(number) for number in numbers), key=_kind_rank)
-    if BFLOAT16 in dtypes:
-        return _promote_bfloat16(dtypes, numbers)
+    for dtype in dtypes:
+        if dtype.kind == "V":
+            return _promote_bfloat16(dtypes, numbers)
     return as_dtype(np.result_type(*dtypes, *numbers))
 
 
@@ -111,8 +129,8 @@ def _promote_bfloat16(dtypes: Sequence[DType], numbers: Sequence[complex]) -> DT
     """bfloat16 with itself, bool and Python numbers stays; with float16 or integers it is float32,
     the smallest float that holds both ranges; otherwise the wider type wins."""
     narrow = (np.dtype(np.float16), *(DTYPES[name] for name in _INTEGERS[1:]))
-    others = [F32 if d in narrow else d for d in dtypes if d not in (BFLOAT16, BOOL)]
+    others = [F32 if d in narrow else d for d in dtypes if d != BOOL and d.kind != "V"]
     imaginary = [n for n in numbers if isinstance(n, complex)]
     if not others and not imaginary:
-        return BFLOAT16
+        return bfloat16()
     return as_dtype(np.result_type(F32, *others, *imaginary))

@@ -13,8 +13,10 @@ import numpy as np
 
 from . import device as devices
 from . import dispatch
+from .config import config
 from .dtypes import default_float, promote
 from .errors import DTypeError, FuseJitError, ShapeError, describe_operands
+from .nonfinite import refuse_non_finite
 from .op import Array, Contraction, Elementwise, Op, View
 from .operators import NUMBERS, PLAIN, is_number
 from .origin import user_origin, where
@@ -53,7 +55,10 @@ class Eager(dispatch.Bottom):
         except (ValueError, TypeError, IndexError, np.linalg.LinAlgError):
             op.infer([t.type for t in inputs], params)  # says it better, if it is about shapes
             raise
-        outputs = tuple(map(wrap, result)) if isinstance(result, tuple) else (wrap(result),)
+        results = result if isinstance(result, tuple) else (result,)
+        if config.settings.debug_nans:
+            refuse_non_finite(op, arrays, results)
+        outputs = tuple(map(wrap, results))
         origin = user_origin()
         for output in outputs:
             output._origin = origin

@@ -41,6 +41,14 @@ class RecompileError(FuseJitError, RuntimeError):
     """A recording or compilation inside `no_recompile()`."""
 
 
+class NonFiniteError(FuseJitError, FloatingPointError):
+    """Under FUSEJIT_DEBUG_NANS=1: an op that makes a NaN or an infinity."""
+
+
+class CheckError(FuseJitError, AssertionError):
+    """Under FUSEJIT_CHECK=1: a replay that differs from the call it stands for."""
+
+
 class VerifyError(FuseJitError, AssertionError):
     """A graph that breaks the rules of the IR: a bug in fusejit, found before it can do harm."""
 

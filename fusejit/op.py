@@ -20,7 +20,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
 from functools import lru_cache
 from types import CodeType, FunctionType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,8 +27,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from . import dispatch
-from .dtypes import BFLOAT16, COMPILED, TensorType, kind_of
+from .dtypes import COMPILED, TensorType, is_bfloat16, kind_of
 from .errors import DTypeError, ShapeError
+from .frozen import frozen, values
 from .scalar import BOOL, F64, DType, Program, ScalarFunction, trace
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ RECORD_CODE: set[CodeType] = set()
 contract, so a recorder does not count their running as something that the user's code does."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class DTypeRule:
     """Which dtypes an elementwise op takes and what it gives.
 
@@ -100,11 +100,23 @@ class _Doc:
     def __get__(self, op: Op | None, kind: type[Op]) -> str | None:
         if op is None:
             return self.text
-        operands = f"*{op.inputs[0]}" if op.variadic and op.inputs else ", ".join(op.inputs)
-        return f"{op.name}({operands})\n\n{op.doc}".strip()
+        from .opdoc import document  # text that few ask for
+
+        return document(op)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+class _Signature:
+    """What `inspect.signature` says of an op; a kind of op has that of its fields."""
+
+    def __get__(self, op: Op | None, kind: type[Op]) -> inspect.Signature:
+        if op is None:
+            raise AttributeError("__signature__")
+        from .opdoc import signature
+
+        return signature(op)
+
+
+@frozen(eq=False, kw_only=True)
 class Op:
     """What every kind has. `inputs` names the array operands; `variadic` ops take any number."""
 
@@ -118,16 +130,17 @@ class Op:
     """Whether the op enters OPS; ops made while running (a fused call) do not."""
     sample: Callable[[np.random.Generator], tuple[Sequence[Array], dict[str, Any]]] | None = None
     """(arrays, params) for generated tests, where `testing.samples` cannot tell from the kind."""
-    wants: tuple[str, ...] = field(init=False, default=())
-    """The names in the gradient rule's signature."""
+    wants: tuple[str, ...] = ()
+    """The names in the gradient rule's signature; they are read off it."""
+    __signature__ = _Signature()
 
     def __post_init__(self) -> None:
         if self.vjp is not None:
-            object.__setattr__(self, "wants", tuple(inspect.signature(self.vjp).parameters))
+            object.__setattr__(self, "wants", _names(self.vjp, _NAMED))
         if self.registered:
             OPS[self.name] = self
-            values = (getattr(self, each.name) for each in fields(self))
-            RECORD_CODE.update(v.__code__ for v in values if isinstance(v, FunctionType))
+            functions = (value for value in values(self) if isinstance(value, FunctionType))
+            RECORD_CODE.update(function.__code__ for function in functions)
 
     def __init_subclass__(cls) -> None:
         if not isinstance(vars(cls).get("__doc__"), _Doc):
@@ -151,7 +164,7 @@ class Op:
     def by_numpy(self, arrays: Sequence[Array], params: Params) -> Any:
         """`eager`, with results of the inferred dtype where NumPy widens (sums of bfloat16)."""
         result = self.eager(arrays, params)
-        if not arrays or arrays[-1].dtype != BFLOAT16:
+        if not arrays or not is_bfloat16(arrays[-1].dtype):
             return result
         types = self.infer([TensorType(a.dtype, a.shape) for a in arrays], params)
         if types is None:
@@ -162,7 +175,7 @@ class Op:
         return found if several else found[0]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class SingleOp(Op):
     """An op with exactly one output, which calling it returns."""
 
@@ -171,7 +184,7 @@ class SingleOp(Op):
         def __call__(self, *operands: Any, **params: Any) -> Tensor: ...
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class Elementwise(SingleOp):
     """One output element from the elements at the same (broadcast) place. Everything here fuses.
 
@@ -217,7 +230,7 @@ def _program(
         return None
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class Reduction(SingleOp):
     """Combines elements along `axes` (a sorted tuple, a parameter) in the order of the kernel.
 
@@ -241,7 +254,7 @@ class Reduction(SingleOp):
         return self.numpy(arrays[0], axis=params["axes"], keepdims=params["keepdims"])
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class View(SingleOp):
     """The same elements at other places: `index` maps an output place to an input place.
 
@@ -259,7 +272,7 @@ class View(SingleOp):
         return (TensorType(x.dtype, tuple(self.shape(x.shape, **params))),)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class Assembly(SingleOp):
     """Operands copied into regions of a new array; what no region covers is zero (concat, place).
 
@@ -275,7 +288,7 @@ class Assembly(SingleOp):
         return (TensorType(types[0].dtype, tuple(shape)),)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class Contraction(SingleOp):
     """A batched matrix product: BLAS for float32 and float64, NumPy for the rest."""
 
@@ -285,7 +298,7 @@ class Contraction(SingleOp):
         return (TensorType(types[0].dtype, tuple(self.shape(*(t.shape for t in types), **params))),)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class Source(SingleOp):
     """No operands: element k (in linear order) is the int64 k. Parameter: shape."""
 
@@ -293,7 +306,7 @@ class Source(SingleOp):
         return (TensorType(np.dtype(np.int64), tuple(params["shape"])),)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class Opaque(Op):
     """Runs through NumPy, also inside a plan: it ends kernels and is legal everywhere.
 
@@ -324,8 +337,19 @@ def broadcast_shapes(name: str, shapes: Sequence[tuple[int, ...]]) -> tuple[int,
     return tuple(result)
 
 
-def _names(function: Callable[..., Any]) -> tuple[str, ...]:
-    kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+_NAMED = (*_POSITIONAL, inspect.Parameter.KEYWORD_ONLY)
+
+
+def _names(
+    function: Callable[..., Any], kinds: Sequence[inspect._ParameterKind] = _POSITIONAL
+) -> tuple[str, ...]:
+    """The parameters of these kinds. Signatures of all rules would take 2 ms of every import, so
+    those of plain functions are read off their code."""
+    if type(function) is FunctionType:
+        code = function.__code__
+        count = code.co_argcount + (code.co_kwonlyargcount if kinds is _NAMED else 0)
+        return code.co_varnames[:count]
     return tuple(p.name for p in inspect.signature(function).parameters.values() if p.kind in kinds)
 
 

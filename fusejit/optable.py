@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from .op import OPS, Contraction, DTypeRule, Elementwise, Op, Opaque, Source
+from .opdoc import dtypes
 
 HEADER = ("op", "kind", "dtypes", "fusible", "differentiable", "CPU")
-_KINDS = {"b": "bool", "i": "int", "u": "uint", "f": "float", "c": "complex"}
 
 
 def rows() -> list[tuple[str, ...]]:
@@ -33,11 +33,7 @@ def _dtypes(op: Op) -> str:
     rule = getattr(op, "dtype", None)
     if not isinstance(rule, DTypeRule):
         return {Opaque: "as NumPy", Source: "int64"}.get(type(op), "any")
-    if rule.operand is not None:
-        return f"any, as {rule.operand.name}"
-    taken = ", ".join(_KINDS[kind] for kind in rule.kinds)
-    taken = "any" if rule.kinds == DTypeRule().kinds else taken
-    return f"{taken}; int as float64" if rule.floating else taken
+    return dtypes(rule)
 
 
 def _on_cpu(op: Op) -> str:

@@ -25,6 +25,8 @@ from typing import TypeAlias
 
 import numpy as np
 
+from .frozen import frozen
+
 DType: TypeAlias = "np.dtype[np.generic]"
 Number: TypeAlias = "bool | int | float"
 
@@ -34,7 +36,7 @@ I32, I64 = np.dtype(np.int32), np.dtype(np.int64)
 U32, U64 = np.dtype(np.uint32), np.dtype(np.uint64)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Instr:
     """One typed instruction; `imm` is the value of a `const` and the position of an `arg`."""
 
@@ -171,7 +173,7 @@ class Builder:
         return Program(tuple(instrs), tuple(place[r.number] for r in results))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Expr:
     """A scalar under construction. Operators build instructions; Python numbers take its dtype."""
 

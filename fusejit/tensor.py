@@ -196,7 +196,7 @@ def as_operand(value: Any, dtype: DType | None = None) -> Tensor:
     if isinstance(value, Operators):  # a Variable
         return value.read()  # type: ignore[no-any-return]
     if isinstance(value, np.ndarray):
-        tensor = wrap(value.view(np.ndarray))
+        tensor = wrap(np.ndarray.view(value, np.ndarray))
     elif isinstance(value, (list, tuple)) and _holds_tensors(value):
         stacked: Tensor = Operators.stacked(value)
         return stacked

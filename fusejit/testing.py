@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-import optree
 
+from .autodiff import trees
 from .autodiff.repeated import full
 from .autodiff.tags import is_differentiable
 from .autodiff.tape import GradientTape
@@ -99,7 +99,7 @@ def _pullback(f: Callable[..., Any], operands: Sequence[Any]) -> Callable[..., l
 
 
 def _results(f: Callable[..., Any], operands: Sequence[Any]) -> list[Tensor]:
-    leaves = optree.tree_leaves(f(*operands), none_is_leaf=True)
+    leaves = trees.leaves(f(*operands))
     return [leaf for leaf in leaves if _is_float(leaf)]
 
 

@@ -19,11 +19,12 @@ PACKAGE = Path(__file__).parent.parent / "fusejit"
 # From the bottom up; what stands on one line does not import each other. A name covers the modules
 # inside it, unless a longer name covers them; "" is fusejit/__init__.py.
 LAYERS = (
-    ("errors", "scalar", "dispatch", "operators", "origin", "collector", "ir.affine"),
+    ("frozen",),
+    ("errors", "scalar", "dispatch", "operators", "origin", "collector", "ir.affine", "opdoc"),
     ("config",),
     ("dtypes", "device"),
     ("op",),
-    ("tensor",),
+    ("tensor", "nonfinite"),
     ("eager",),
     ("variable",),
     ("numerics",),

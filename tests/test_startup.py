@@ -30,7 +30,7 @@ import sys, threading, fusejit as fj
 fj.function(lambda x: fj.tanh(x) + 1.0)
 heavy = ("llvmlite", "fusejit.passes", "fusejit.backends.lower", "fusejit.backends.llvm.jit",
          "fusejit.capture.calls", "fusejit.testing", "fusejit.demo", "importlib.resources",
-         "numpy.fft", "secrets", "logging")
+         "numpy.fft", "secrets", "logging", "optree", "ml_dtypes", "string")
 print([name for name in heavy if name in sys.modules], threading.active_count())
 """
     assert run(program, tmp_path) == "[] 1\n"
@@ -131,12 +131,41 @@ def f(x, w):
 x, w = fj.ones((2, 8)) * 0.5, fj.ones((8, 8)) * 0.25
 first = f(x, w).numpy()
 heavy = ("llvmlite", "fusejit.passes", "fusejit.backends.lower", "fusejit.backends.llvm.jit",
-         "fusejit.backends.llvm.runtime", "fusejit.capture.explain", "logging")
+         "fusejit.backends.llvm.runtime", "fusejit.capture.explain", "logging", "optree",
+         "numpy.random")
 print([name for name in heavy if name in sys.modules], len(begun), f.num_traces)
 second = f(x, w).numpy()
 print(first.tobytes() == second.tobytes(), "llvmlite" in sys.modules, f.num_traces)
 """
     assert run(program, "") == "[] 1 1\nTrue True 1\n"
+
+
+def test_drawing_from_a_generator_that_the_call_loads_is_seen() -> None:
+    program = """
+import sys, warnings
+import numpy as np, fusejit as fj
+warnings.simplefilter("ignore")
+plain = fj.function(lambda x: np.exp(x))
+plain(fj.ones(3))
+print("numpy.random" in sys.modules, plain.num_traces)
+f = fj.function(lambda x: x * float(np.random.normal()))
+found = {float(f(fj.constant(1.0))) for _ in range(4)}
+print("numpy.random" in sys.modules, len(found))
+import random
+g = fj.function(lambda x: x * random.random())
+print(len({float(g(fj.constant(1.0))) for _ in range(4)}))
+"""
+    assert run(program, "") == "False 1\nTrue 4\n4\n"
+
+
+def test_bfloat16_is_loaded_when_asked_for() -> None:
+    program = """
+import sys, fusejit as fj
+print(fj.ones(2).dtype, "ml_dtypes" in sys.modules)
+f = fj.function(lambda x: fj.astype(x, fj.bfloat16))
+print(*(f(fj.ones(2)).dtype for _ in range(3)), f.num_traces, fj.bfloat16 is fj.bfloat16)
+"""
+    assert run(program, "") == "float32 False\nbfloat16 bfloat16 bfloat16 1 True\n"
 
 
 def test_what_waits_for_the_plan() -> None:
@@ -186,10 +215,10 @@ import fusejit as fj
 from fusejit.capture import calls
 calls.ahead = lambda once, afterwards: None
 make_entry = calls._make_entry
-def interrupted(trace):
+def interrupted(*what):
     calls._make_entry = make_entry
     raise KeyboardInterrupt
-calls.partial = lambda function, trace: lambda: calls._make_entry(trace)
+calls.partial = lambda function, *what: lambda: calls._make_entry(*what)
 calls._make_entry = interrupted
 f = fj.function(lambda x: fj.tanh(x) + 1.0)
 x = fj.constant(0.0)

@@ -61,4 +61,4 @@ def function_of(case: Case) -> Function:
 
 
 if __name__ == "__main__":
-    serve(Peer(function_of, own=lambda array, watched: jnp.array(array), array=np.asarray))
+    serve(Peer(function_of, own=jnp.array, array=np.asarray))

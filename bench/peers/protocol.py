@@ -35,12 +35,20 @@ class Peer:
     """A library. Functions return when their results are there."""
 
     function_of: Callable[[Case], Function]  # of one argument an operand; or raises
-    own: Callable[[Any, bool], Any]  # an array of the library from NumPy's; whether it is watched
+    own: Callable[[Any], Any]  # an array of the library from NumPy's
     array: Callable[[Any], Any]  # back to NumPy
+    watched: Callable[[Any], Any] | None = None  # likewise `own`, if gradients are taken of it
+    kept: Callable[[Any], Any] | None = None  # if calls replace it; each default is the one before
 
     def inputs(self, case: Case) -> list[Any]:
         watched = case.shape.parameters if case.mode in ("gradient", "step") else ()
-        return [self.own(array, i in watched) for i, array in enumerate(operands(case))]
+        replaced = replaced_by(case)
+        found = []
+        for i, array in enumerate(operands(case)):
+            make = self.watched if self.watched and i in watched else self.own
+            make = self.kept if self.kept and i in replaced else make
+            found.append(make(array))
+        return found
 
 
 def replaced_by(case: Case) -> tuple[int, ...]:
@@ -49,7 +57,7 @@ def replaced_by(case: Case) -> tuple[int, ...]:
 
 
 def call_of(case: Case, function: Function, inputs: list[Any]) -> Call:
-    """A call on `inputs`, some of which its results replace."""
+    """A call on `inputs`, some of which its results replace, unless they are those very objects."""
     replaced = replaced_by(case)
     if not replaced:
         return lambda: function(*inputs)

@@ -80,9 +80,9 @@ def function_of(case: Case) -> Function:
     return gradients if case.mode == "gradient" else step
 
 
-def own(array: Any, watched: bool) -> Any:
-    return torch.tensor(array, requires_grad=watched)
+def watched(array: Any) -> Any:
+    return torch.tensor(array, requires_grad=True)
 
 
 if __name__ == "__main__":
-    serve(Peer(function_of, own, array=lambda tensor: tensor.detach().numpy()))
+    serve(Peer(function_of, torch.tensor, lambda tensor: tensor.detach().numpy(), watched))

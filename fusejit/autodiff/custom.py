@@ -12,23 +12,25 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
-
-import optree
+from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
 from ..dtypes import TensorType
 from ..errors import GradientError
+from ..frozen import frozen
 from ..op import Array, Op, Params
 from ..tensor import Tensor, asarray
 from ..variable import Variable
+from . import trees
 from .gradients import holds_floats, is_array, name_of
 from .tags import next_tag
 from .tape import Gradient, GradientTape
 
+if TYPE_CHECKING:
+    from optree import PyTreeSpec
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+
+@frozen(eq=False, kw_only=True)
 class CustomGradient(Op):
     """One application of a function that brings its own gradient.
 
@@ -70,7 +72,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(f, updated=())
     def apply(*args: Any, **kwargs: Any) -> Any:
         given: Any = args
-        flat, tree = optree.tree_flatten(given, is_leaf=is_array, none_is_leaf=True)
+        flat, tree = trees.flatten(given, is_array)
         made = [asarray(leaf) if holds_floats(leaf) else None for leaf in flat]
         leaves = [leaf if new is None else new for leaf, new in zip(flat, made, strict=True)]
         tensors = [new for new in made if new is not None]
@@ -79,7 +81,7 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
         )
         with _watching(arguments.name, tensors) as check:
             value, grad_fn = _split(f, f(*tree.unflatten(leaves), **kwargs))
-            values, value_tree = optree.tree_flatten(value)
+            values, value_tree = trees.flatten(value, none_is_leaf=False)
             results = [asarray(result) for result in values]
             check(results)
         if results and next(dispatch.handlers(), None) is not None:
@@ -94,17 +96,17 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
             )
             outputs = op(*results, *tensors)
             results = list(outputs) if len(results) > 1 else [outputs]
-        return optree.tree_unflatten(value_tree, results)
+        return value_tree.unflatten(results)
 
     return apply
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Arguments:
     """How the positional arguments nest, and the types of their leaves (None: not floating)."""
 
     name: str
-    tree: optree.PyTreeSpec
+    tree: PyTreeSpec
     types: tuple[TensorType | None, ...]
 
 

@@ -6,18 +6,21 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-import optree
 
 from ..errors import GradientError
 from ..ops.shape import reshape_
 from ..tensor import Tensor, asarray
 from ..variable import Variable
+from . import trees
 from .repeated import full
 from .tags import is_differentiable
 from .tape import GradientTape
+
+if TYPE_CHECKING:
+    from optree import PyTreeSpec
 
 Parameters: TypeAlias = "int | str | Sequence[int | str] | None"
 Key: TypeAlias = "int | str"  # a position, or the name of an argument passed by keyword
@@ -206,9 +209,7 @@ def _with_tensors(
         positional, named = list(args), dict(kwargs)
         for key in _keys(f, params, tuple(args), kwargs):
             place: Any = named if isinstance(key, str) else positional
-            place[key] = optree.tree_map(
-                _tensor_of, place[key], is_leaf=is_array, none_is_leaf=True
-            )
+            place[key] = trees.map_leaves(_tensor_of, place[key], is_array)
         return positional, named
 
     return prepare
@@ -267,14 +268,14 @@ def _position(f: Callable[..., Any], name: str) -> int:
 
 def _make_leaves(
     args: list[Any], kwargs: dict[str, Any], key: Key, *, strict: bool
-) -> tuple[list[Tensor | None], optree.PyTreeSpec]:
+) -> tuple[list[Tensor | None], PyTreeSpec]:
     """Put new Tensors in place of the floats of one argument; return them and how they nest.
 
     They are new even where a Tensor was passed: f(x, x) has two partial derivatives, and an x that
     f reaches in another way is a constant.
     """
     given = kwargs[key] if isinstance(key, str) else args[key]
-    leaves, tree = optree.tree_flatten(given, is_leaf=is_array, none_is_leaf=True)
+    leaves, tree = trees.flatten(given, is_array)
     made = [_fresh(leaf) if holds_floats(leaf) else None for leaf in leaves]
     if strict and all(leaf is None for leaf in made):
         raise GradientError(f"gradients: argument {key!r} holds no floats; got {_describe(given)}.")
@@ -310,7 +311,7 @@ def holds_floats(leaf: Any) -> bool:
 
 
 def _targets(f: Callable[..., Any], value: Any) -> list[Tensor | Variable]:
-    leaves = optree.tree_leaves(value, none_is_leaf=True)
+    leaves = trees.leaves(value)
     found = [v for v in leaves if isinstance(v, (Tensor, Variable)) and is_differentiable(v.dtype)]
     if not found:
         raise GradientError(

@@ -15,10 +15,10 @@ outermost axis (of the kept axis, for a reduction) to run, so that threads can s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from typing import TypeAlias
 
+from ..frozen import frozen
 from ..scalar import DType, Program
 
 
@@ -32,7 +32,7 @@ class Walk(Enum):
     #                  pointer holds the offset. This is how arange and friends fuse.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Access:
     """One operand: its element type in memory (bool is a byte, 0 or 1) and its walk."""
 
@@ -40,7 +40,7 @@ class Access:
     walk: Walk
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Loop:
     """For every index of a `rank`-dimensional space: load, run `program`, store its results.
 
@@ -63,7 +63,7 @@ class Form(Enum):
     COLUMN = "column"  # the innermost axis is kept; vectors run along it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reduce:
     """combine over the reduced axis of program(inputs...).
 

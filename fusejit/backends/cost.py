@@ -9,7 +9,7 @@ from __future__ import annotations
 from math import prod
 
 from .base import Form, Loop, Reduce
-from .plan import Guard, Matmul, Opaque, Pack, Step
+from .plan import Guard, Matmul, MatmulForm, Opaque, Pack, Step
 
 INSTRUCTION = 0.0055
 """Nanoseconds of one scalar instruction on one float32 element: a gate of 70 takes 0.38 ns."""
@@ -17,6 +17,11 @@ BYTE = 0.015
 """Nanoseconds of a byte moved between a kernel and the second-level cache."""
 MULTIPLY_ADD = 0.01
 """Nanoseconds of one of the M N K multiply-adds of a float32 product: 200 GFLOP/s."""
+READING = 0.01
+"""Nanoseconds of a byte of B, from the second-level cache or the third: the time of a product of
+few rows, 1 x 256 x 512 takes 4.4 us and 1 x 512 x 1024 takes 22."""
+CALL = 50.0
+"""Nanoseconds of a call of BLAS for one of a stack of small matrices: 17 to 130."""
 STEP = 20.0
 """Nanoseconds of a step that has nothing to do."""
 
@@ -27,7 +32,10 @@ def nanoseconds(step: Step) -> float:
     if isinstance(code, Guard | Opaque):
         return STEP
     if isinstance(code, Matmul):
-        return STEP + MULTIPLY_ADD * prod(step.meta[:4]) * code.dtype.itemsize / 4
+        batch, rows, columns, inner = step.meta[:4]
+        a_column = max(MULTIPLY_ADD * rows * code.dtype.itemsize / 4, READING * code.dtype.itemsize)
+        calls = CALL * batch if code.form is MatmulForm.BLAS else 0.0
+        return STEP + calls + a_column * batch * columns * inner
     if isinstance(code, Pack):
         return STEP + BYTE * 2 * code.dtype.itemsize * prod(step.meta[:2])
     reduces = isinstance(code, Reduce)

@@ -67,12 +67,12 @@ class Expander:
 def _structure(nodes: Sequence[Node]) -> tuple[dict[Value, int], tuple[Any, ...]]:
     """The values by number, in the order in which they are met, and the structure they form."""
     values: dict[Value, int] = {}
-    found = []
+    found: list[Any] = []
     for node in nodes:
         for value in (*node.inputs, *node.outputs):
-            values.setdefault(value, len(values))
-        operands = tuple(values[v] for v in node.inputs)
-        types = tuple(v.type for v in (*node.inputs, *node.outputs))
+            if value not in values:
+                values[value] = len(values)
         # repr tells 0 from False and 0.0 from -0.0, which are equal keys.
-        found.append((node.op, operands, types, repr(sorted(node.params.items()))))
-    return values, tuple(found)
+        params = repr(sorted(node.params.items())) if node.params else ""
+        found += node.op, params, *[values[v] for v in node.inputs]
+    return values, (*found, *[v.type for v in values])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from .base import Loop
 from .plan import Slot, Step, Strip
@@ -32,7 +33,7 @@ def heirs(
         before: set[int] = set()
         for step in inside:
             if isinstance(step.code, Loop):
-                for operand, result in _alike(step.code, step):
+                for operand, result in alike(step.code, step):
                     ends = lives.get(operand, (0, -1))[1] == time and touches[operand] == 1
                     begins = lives.get(result, (-1, 0))[0] == time and result not in before
                     equal = slots[operand].bytes == slots[result].bytes
@@ -43,18 +44,20 @@ def heirs(
     return found
 
 
-def _alike(kernel: Loop, step: Step) -> Iterator[tuple[int, int]]:
+def alike(kernel: Loop, step: Step) -> Iterator[tuple[int, int]]:
     """Pairs of input and output slots that the loop walks alike, wherever it reads the input."""
-    count = len(kernel.inputs)
-    walks = [
-        (access, operand.offset, step.meta[kernel.rank * (i + 1) : kernel.rank * (i + 2)])
+    rank, count, meta = kernel.rank, len(kernel.inputs), step.meta
+    walks = [  # numbers first: they tell most walks apart
+        (operand.offset, meta[rank * i : rank * (i + 1)], access)
         for i, (access, operand) in enumerate(
-            zip(kernel.inputs + kernel.outputs, step.operands, strict=True)
+            zip(kernel.inputs + kernel.outputs, step.operands, strict=True), 1
         )
     ]
-    for place in range(count, len(walks)):
-        result = step.operands[place].slot
-        for slot in dict.fromkeys(o.slot for o in step.operands[:count] if o.slot != result):
-            reads = [walks[i] for i in range(count) if step.operands[i].slot == slot]
-            if all(read == walks[place] for read in reads):
+    slots = [operand.slot for operand in step.operands]
+    read: dict[int, Any] = {}  # how an input is walked, if it is so wherever it is read
+    for slot, walk in zip(slots[:count], walks, strict=False):
+        read[slot] = walk if read.get(slot, walk) == walk else None
+    for result, walk in zip(slots[count:], walks[count:], strict=True):
+        for slot, found in read.items():
+            if slot != result and found == walk:
                 yield slot, result

@@ -6,8 +6,9 @@ all operands walk alike are merged, so a contiguous array of any rank is one fla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -22,13 +23,18 @@ from ..passes.simplify import covers
 from ..scalar import BOOL, Program, trace
 from . import products
 from .arena import place_temporaries
-from .base import Access, Form, Loop
+from .base import Form
 from .cost import nanoseconds
+from .donate import donated
+from .drafts import drafted
 from .expand import Body, Expander, Read
+from .loops import loop_kernel
 from .plan import Code, Guard, Opaque, Operand, Plan, Role, Slot, Step
-from .reducing import Reducing, walk
-from .storage import Storage, Stream, merge_loop_axes, row_major
+from .reducing import Reducing
+from .storage import Storage, Stream, row_major
 from .strips import form
+
+NOTHING: Mapping[int, int] = MappingProxyType({})
 
 
 def computed_results(graph: Graph) -> list[Value]:
@@ -37,7 +43,13 @@ def computed_results(graph: Graph) -> list[Value]:
     return list(dict.fromkeys(v for v in graph.results if v in made))
 
 
-def lower(graph: Graph, reuse: bool = True, unchanging: Container[int] = ()) -> Plan:
+def lower(
+    graph: Graph,
+    reuse: bool = True,
+    unchanging: Container[int] = (),
+    replaced: Mapping[int, int] = NOTHING,
+    narrow: bool = False,
+) -> Plan:
     """The plan of a fused graph.
 
     Args:
@@ -45,15 +57,22 @@ def lower(graph: Graph, reuse: bool = True, unchanging: Container[int] = ()) -> 
         reuse: False gives every temporary memory of its own.
         unchanging: positions of inputs whose arrays never change while they live; what is packed
             from them is kept between runs.
+        replaced: position of an input -> number of the result that may take its memory.
+        narrow: whether it is for a machine whose vectors are shorter than a cache line.
     """
-    return _Lowering(graph).run(reuse, unchanging)
+    return _Lowering(graph).run(reuse, unchanging, replaced, narrow)
 
 
 def working_nodes(graph: Graph) -> list[Node]:
     """The nodes of a fused graph that take a step: not assemblies whose parts are made in place."""
+    return list(work_of(graph)[0])
+
+
+def work_of(graph: Graph) -> tuple[dict[Node, list[Code]], dict[Value, Storage]]:
+    """What runs for each of these nodes, before products get their forms; where values are put."""
     lowering = _Lowering(graph)
     lowering.run(reuse=True)
-    return list(lowering.working)
+    return lowering.working, lowering.storage
 
 
 class _Lowering:
@@ -68,9 +87,15 @@ class _Lowering:
         self.copies: dict[Value, list[Storage]] = {}  # where else loops store what they compute
         self.constants: dict[object, int] = {}
         self.expander = Expander()
-        self.working: dict[Node, None] = {}  # in the order of their steps
+        self.working: dict[Node, list[Code]] = {}  # in the order of their steps
 
-    def run(self, reuse: bool, unchanging: Container[int] = ()) -> Plan:
+    def run(
+        self,
+        reuse: bool,
+        unchanging: Container[int] = (),
+        replaced: Mapping[int, int] = NOTHING,
+        narrow: bool = False,
+    ) -> Plan:
         inputs = tuple(self._store(v, Role.INPUT).slot for v in self.graph.inputs)
         outputs = tuple(self._store(v, Role.OUTPUT).slot for v in self.results)
         for node in reversed(self.graph.nodes):  # an assembly inside another lies in its region
@@ -83,8 +108,11 @@ class _Lowering:
             if all(v.type.size for v in node.outputs) or node.op is GUARD:
                 self._lower(node)
         kept = {slot for position, slot in enumerate(inputs) if position in unchanging}
-        self.slots, self.steps = products.choose(self.slots, self.steps, kept)
+        self.slots, self.steps = products.choose(self.slots, self.steps, kept, narrow)
         formed = form(self.slots, self.steps, kept)
+        replacing = tuple(self._replacing(inputs, replaced))
+        if reuse:
+            formed = drafted(formed, {taken for _, taken in replacing})
         slots, arena = place_temporaries(formed.slots, formed.steps, formed.strips, reuse)
         return Plan(
             self.graph.name,
@@ -97,7 +125,19 @@ class _Lowering:
             formed.scratch,
             sum(map(nanoseconds, self.steps)),
             formed.notes,
+            donated(slots, formed.steps, formed.strips, replacing),
+            self.storage if any(node.op is GUARD for node in self.graph.nodes) else {},
         )
+
+    def _replacing(
+        self, inputs: Sequence[int], replaced: Mapping[int, int]
+    ) -> Iterator[tuple[int, int]]:
+        """The slots of inputs and of the results that replace them; who returns the input too needs
+        it as it was."""
+        for position, number in replaced.items():
+            given, result = self.graph.inputs[position], self.graph.results[number]
+            if result in self.producers and given not in self.graph.results:
+                yield inputs[position], self.storage[result].slot
 
     # ---- storage
 
@@ -216,14 +256,9 @@ class _Lowering:
         node: Node,
     ) -> None:
         both = (*streams, *targets)
-        extents, strides = merge_loop_axes(shape, [s.strides for s in both])
-        accesses = tuple(
-            Access(s.dtype, walk(s.slot, row[-1])) for s, row in zip(both, strides, strict=True)
-        )
-        count = len(streams)
-        kernel = Loop(len(extents), accesses[:count], accesses[count:], program)
-        meta = (*extents, *(stride for row in strides for stride in row))
-        self._step(kernel, [s.operand() for s in both], meta, extents[0], node)
+        walked = tuple([(s.dtype, s.slot < 0, s.strides) for s in both])
+        kernel, meta = loop_kernel(shape, program, len(streams), walked)
+        self._step(kernel, [s.operand() for s in both], meta, meta[0], node)
 
     def _reduce(self, body: Body, node: Node) -> None:
         inner = body.producers()[body.roots[0]]
@@ -302,10 +337,11 @@ class _Lowering:
     def _step(
         self, code: Code, operands: Sequence[Operand], meta: tuple[int, ...], count: int, node: Node
     ) -> None:
-        self._add(Step(code, tuple(operands), tuple(int(m) for m in meta), count), node)
+        self.working.setdefault(node, []).append(code)
+        self.steps.append(Step(code, tuple(operands), meta, count, node.where))
 
     def _add(self, step: Step, node: Node) -> None:
-        self.working[node] = None
+        self.working.setdefault(node, []).append(step.code)
         self.steps.append(replace(step, where=node.where))
 
 

@@ -10,16 +10,20 @@ A backend turns a plan into something runnable (`backends.llvm.runtime.load`); t
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from enum import Enum
 from math import prod
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
 from ..scalar import DType
 from .base import Kernel
+
+if TYPE_CHECKING:
+    from ..ir.graph import Value
+    from .storage import Storage
 
 
 class Role(Enum):
@@ -74,17 +78,16 @@ class MatmulForm(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Matmul:
-    """C[b] = A[b] @ B[b] in float32 or float64; C[b] += A[b] @ B[b] if `accumulate`.
+    """C[b] = A[b] @ B[b] in float32 or float64.
 
     meta: batch M N K, then (batch stride, row stride, column stride) in elements for A, B, C. C has
     stride 1 along columns. For BLAS, A and B have stride 1 along rows or columns, and the other
-    stride is at least the extent, and nothing is accumulated. A batch stride may be 0. The strides
-    of a packed B are not read. K = 0 gives zeros. Part by part or at once, the bits are the same.
+    stride is at least the extent. A batch stride may be 0. The strides of a packed B are not read.
+    K = 0 gives zeros. Part by part or at once, the bits are the same.
     """
 
     dtype: DType
     form: MatmulForm = MatmulForm.BLAS
-    accumulate: bool = False
 
 
 PANEL_BYTES = 64
@@ -176,6 +179,10 @@ class Plan:
     scratch: int = 0  # bytes that a thread needs for the scratch slots of any strip
     work: float = 0.0  # estimated nanoseconds of one run on one core
     notes: tuple[str, ...] = ()  # why a step that reads what a strip computed did not join it
+    donated: tuple[tuple[int, int], ...] = ()
+    """(input slot, output slot): the output may have the input's memory. See `donate`."""
+    values: Mapping[Value, Storage] = field(default_factory=dict)
+    """Where the values of the graph are put, if a guard may stop the plan. See `held`."""
 
     def __str__(self) -> str:
         from .printer import format_plan

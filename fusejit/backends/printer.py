@@ -24,7 +24,7 @@ def format_plan(plan: Plan) -> str:
 def _lines(plan: Plan) -> Iterator[str]:
     yield f"plan @{plan.name}: {plan.arena} bytes, {plan.scratch} a thread"
     for number, slot in enumerate(plan.slots):
-        yield f"  {slot.role.value:9} %{number}: {_place(slot)}"
+        yield f"  {slot.role.value:9} %{number}: {_place(slot)}{_donor(plan, number)}"
     for strip in plan.strips:
         steps = [_step(plan.steps[number]) for number in range(strip.first, strip.end)]
         if strip.grain == strip.rows:
@@ -52,6 +52,11 @@ def _place(slot: Slot) -> str:
     if slot.role is Role.SCRATCH:
         return f"{text} at {slot.offset}, {slot.pitch} a row"
     return text
+
+
+def _donor(plan: Plan, number: int) -> str:
+    found = [given for given, taken in plan.donated if taken == number]
+    return f", may take the memory of %{found[0]}" if found else ""
 
 
 def _turns(strip: Strip) -> str:

@@ -24,7 +24,14 @@ a Zen 5 (AVX-512), float32, M x K x N, medians of interleaved runs (OpenBLAS wit
    1024 x 1024 x 1024  9756     9339      176    11706  10901    11126      287
 
 So nothing is left to BLAS but stacks of matrices, products with a vector on the right, and one or
-two rows times a column-major matrix, which are dot products.
+two rows times a column-major matrix, which are dot products. With AVX2 alone (a Haswell of both)
+64 x 512 x 1024 takes 600 by BLAS, 535 packed, 820 plain; 16 x 256 x 512 takes 52, 35 and 36.
+
+Two things are left undone because they were measured to be worth nothing. A product that adds to
+what C holds: a sum of two products and its activation run as one strip, and take 0.98 to 1.01 of
+the time that way, 0.95 where K is 16. And an elementwise op computed while its result is packed: in
+the backward part of an MLP or an LSTM others read that result too, so it is stored anyway, and all
+its packing takes 0.5 to 2 % of the time.
 """
 
 from __future__ import annotations
@@ -46,17 +53,28 @@ from .plan import PANEL_BYTES, Guard, Matmul, MatmulForm, Operand, Pack, Role, S
 if TYPE_CHECKING:
     from .storage import Stream
 
-PACKED_ROWS = 48
-"""Rows that use a row-major B from which on packing it pays. It costs about as much as 10 rows. The
-table above is of whole products; in a strip, 8 or 16 rows at a time pass over all of B, and there
-64 x 512 x 1024 takes 350 us with packing and 440 without; without AVX-512, whose tiles are narrow,
-690 and 960."""
+PACKED_ROWS = 128
+"""Rows that use a row-major B from which on packing it pays. The product itself gains 3 % (20 % if
+B is beyond the second-level cache), and packing costs as much as 4 to 10 rows: 64 x 256 x 512 takes
+1.05 to 1.15 times as long with packing, 128 x 256 x 512 0.97 to 1.05, with AVX-512 or without."""
+PAGED_ROWS = 48
+"""The same if the rows of B are a multiple of a page apart, and so in the same few sets of the
+cache. In strips, where 8 or 16 rows at a time pass over all of B, 64 x 512 x 1024 takes as long
+with packing as without on a free machine, 0.8 of it where others use the cache; 32 rows 1.1."""
+NARROW_PAGED_ROWS = 16
+"""The same without AVX-512: tiles are one panel wide, and read one line of each row. 16 rows of
+512 x 1024 take 0.85 of the time with packing, 32 rows 0.65, 64 rows 0.6; 8 rows 1.1."""
+PAGE = 4096
 TURNED_ROWS = 3
-"""The same for a B whose columns are adjacent. For one or two rows BLAS computes dot products."""
+"""Rows that use a B whose columns are adjacent from which on packing it pays. For one or two BLAS
+computes dot products."""
+NARROW_TURNED_ROWS = 2
+"""The same without AVX-512: two rows of 256 x 512 take BLAS 33 us, and us 17 with packing."""
 STREAMED_ROWS = 8
 """Rows of one tile: rows cannot be shared without reading B again, so columns are."""
 GRAIN_ROWS = 8
-"""Rows of a tile on AVX-512; 6 elsewhere, where 2 are left over for a smaller one."""
+"""Rows of a tile on AVX-512. On AVX a tile has 6; 8 rows at a time have 0.93 of its rate, 16 have
+0.97, so turns of 12 would gain less than they would lose by being less even."""
 GRAIN_PANELS = 8
 """Panels of the widest tile: half a kilobyte of each row of B."""
 PACKING_PANELS = 4
@@ -109,18 +127,21 @@ def _leading(strides: Sequence[int], extents: tuple[int, int]) -> tuple[int, int
 
 
 def choose(
-    slots: Sequence[Slot], steps: Sequence[Step], kept: Container[int] = ()
+    slots: Sequence[Slot], steps: Sequence[Step], kept: Container[int] = (), narrow: bool = False
 ) -> tuple[list[Slot], list[Step]]:
     """The same plan with a form for each product, and the packing that they need.
 
     What is packed from `kept` slots stays packed from call to call, so that packing always pays.
+    `narrow` machines have vectors shorter than a panel.
     """
     folded = [_folded(step) if isinstance(step.code, Matmul) else step for step in steps]
     rows = Counter[object]()
     for step in folded:
         if _is_single(step):
             rows[_matrix(step)] += PACKED_ROWS if step.operands[1].slot in kept else step.meta[1]
-    formed = [_formed(step, rows[_matrix(step)]) if _is_single(step) else step for step in folded]
+    formed = [
+        _formed(step, rows[_matrix(step)], narrow) if _is_single(step) else step for step in folded
+    ]
     return _with_packing(slots, formed)
 
 
@@ -147,20 +168,32 @@ def _folded(step: Step) -> Step:
     return replace(step, meta=meta, count=1)
 
 
-def _formed(step: Step, rows: int) -> Step:
+def _formed(step: Step, rows: int, narrow: bool) -> Step:
     """A product in the form that suits it; `rows` of the plan are multiplied by the same B."""
     _, m, n = step.meta[:3]
     assert isinstance(step.code, Matmul)
     by_rows = step.meta[9] == 1
-    if n == 1 or (not by_rows and rows < TURNED_ROWS):
+    packed = rows >= _packed_rows(step, narrow)
+    if n == 1 or not (by_rows or packed):
         return step
-    few, packed = m <= STREAMED_ROWS, not by_rows or rows >= PACKED_ROWS
+    few = m <= STREAMED_ROWS
     if packed:
         form = MatmulForm.PANELS if few else MatmulForm.PACKED
     else:
         form = MatmulForm.STREAMED if few else MatmulForm.PLAIN
     count, grain = (m, GRAIN_ROWS) if form.by_rows else (_panels(step), GRAIN_PANELS)
     return replace(step, code=replace(step.code, form=form), count=count, grain=grain)
+
+
+def _packed_rows(step: Step, narrow: bool) -> int:
+    """From how many rows on packing the B of a product pays."""
+    assert isinstance(step.code, Matmul)
+    row, column = step.meta[8:10]
+    if column != 1:
+        return NARROW_TURNED_ROWS if narrow else TURNED_ROWS
+    if row * step.code.dtype.itemsize % PAGE:
+        return PACKED_ROWS
+    return NARROW_PAGED_ROWS if narrow else PAGED_ROWS
 
 
 def _lanes(step: Step) -> int:

@@ -18,12 +18,13 @@ from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from operator import attrgetter
+from typing import NamedTuple
 
 from .arena import place
 from .base import Loop
 from .cost import nanoseconds
 from .plan import Pack, Role, Slot, Step, Strip
-from .windows import Window, windows
+from .windows import Outline, Window, outline, placed
 
 CACHE = 256 * 1024
 """Bytes that the rows of one turn may touch: half of the smallest second-level cache around."""
@@ -46,8 +47,7 @@ SHARED = 6_000.0
 """Nanoseconds of work from which on a second thread that is awake helps: sharing costs 0.3 us."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """What the steps of a strip touch of a slot: the bytes [low, high) in row 0, and in row r what
     is r * pitch bytes further on; [start, end) in all.
     """
@@ -60,10 +60,13 @@ class Span:
     end: int
 
     @classmethod
-    def of(cls, window: Window, rows: int) -> Span:
-        far = window.pitch * (rows - 1)
-        start, end = window.low + min(far, 0), window.high + max(far, 0)
-        return cls(window.pitch, window.low, window.high, window.written, start, end)
+    def of(cls, window: Window, rows: int, indices: int) -> Span:
+        """So many rows, each of so many indices of the step."""
+        _, pitch, low, high, written, _ = window
+        row, far = pitch * (indices - 1), pitch * (rows * indices - 1)
+        if pitch >= 0:
+            return cls(pitch * indices, low, high + row, written, low, high + far)
+        return cls(pitch * indices, low + row, high, written, low + far, high)
 
     def joined(self, other: Span) -> Span:
         return Span(
@@ -84,6 +87,9 @@ class Span:
 def _inserted(spans: Sequence[Span], new: Span) -> tuple[list[Span], Span]:
     """Disjoint spans in order, with another that has swallowed those that it meets; and that."""
     if not spans:
+        return [new], new
+    if len(spans) == 1 and spans[0].start < new.end and new.start < spans[0].end:
+        new = new.joined(spans[0])  # nearly always so, and to search takes longer
         return [new], new
     first = bisect_right(spans, new.start, key=attrgetter("end"))
     last = bisect_left(spans, new.end, key=attrgetter("start"))
@@ -138,7 +144,7 @@ class _Open:
         spans: dict[int, list[Span]] = {}
         touched = []
         for window in found:
-            row = Span.of(window.rows_of(step.count // self.rows), self.rows)
+            row = Span.of(window, self.rows, step.count // self.rows)
             before = spans.get(window.slot) or self.spans.get(window.slot, [])
             spans[window.slot], joined = _inserted(before, row)
             touched.append(joined)
@@ -203,9 +209,10 @@ class _Gathering:
         self.notes: list[str] = []
         self._wrote: dict[int, int] = {}  # slot -> the last strip that wrote it
         self._touched: dict[int, int] = {}
+        self._outlines: dict[tuple[int, tuple[int, ...]], Outline] = {}
 
     def take(self, step: Step) -> None:
-        found = windows(step)
+        found = self._windows(step)
         if isinstance(step.code, Pack) and step.operands[0].slot not in self._wrote:
             self.packed.append(_Open(step.count))
             self.packed[-1].add(step, found or [])
@@ -217,6 +224,13 @@ class _Gathering:
         self._wrote.update(dict.fromkeys(written, number))
         for operand in step.operands:
             self._touched[operand.slot] = max(number, self._touched.get(operand.slot, -1))
+
+    def _windows(self, step: Step) -> list[Window] | None:
+        """An unrolled loop has the same few kernels again and again, each with its outline."""
+        key = (id(step.code), step.meta)
+        if key not in self._outlines:
+            self._outlines[key] = outline(step.code, step.meta)
+        return placed(self._outlines[key], step.operands)
 
     def _home(self, step: Step, found: list[Window] | None, written: set[int]) -> int:
         """The number of the strip that a step joins."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ..frozen import frozen
 from .function import recorded
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class CacheInfo:
     """What `cache_info` counts.
 

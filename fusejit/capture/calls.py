@@ -1,13 +1,14 @@
-"""How a call finds its plan: through the traces of its function, or by recording another.
+"""How a call finds its plan: along the trace trees of its function, or by recording another path.
 
-A call that no native entry takes arrives in `miss`. It looks through all traces, runs one under a
-tape if a tape watches, and records if none fits. What cannot be replayed runs eagerly, with one
-warning that says why and where.
+A call that native code finds no path for arrives in `miss`; so does one under a tape. A path that
+is known runs, under the tape if that watches. Otherwise the call is recorded, and the new path
+becomes a branch of the tree that it has left, or a root. What cannot be replayed runs eagerly, with
+one warning that says why and where.
 
-A recorded call has run eagerly, so its result waits for no compiler. As long as there is no native
-code at all, its plan is made in the background, and whoever looks at `Calls.traces` waits for it:
-the next call, which then also says what could not be compiled. After that a plan costs its own new
-kernels, mostly none, and is made before the call returns.
+A recorded call has run eagerly, so its result waits for no plan. That is made in the background,
+and whoever looks at `Calls.traces` waits for it or makes it: the next call, which then also says
+what could not be compiled. A first call so returns before LLVM is imported, and one at a new size
+in half of the time; a loop that calls again at once does the same work, only later.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Hashable, Iterator, Sequence
-from dataclasses import dataclass
+import weakref
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -29,42 +30,39 @@ import numpy as np
 from .. import dispatch
 from ..autodiff.tape import GradientTape
 from ..backends.llvm import abi
-from ..backends.llvm.native import uninstall
-from ..backends.llvm.ready import Once, ahead, native_is_ready
+from ..backends.llvm.ready import Once, ahead
 from ..config import config
 from ..device import backend
 from ..errors import CaptureError, FuseJitError, RecompileError
+from ..frozen import frozen
 from ..origin import user_frame
 from ..tensor import Tensor, as_operand
 from .misses import describe_miss, path_of
 from .parameters import Parameters
+from .paths import MAX_BRANCHES, MAX_ROOTS, Paths, Stop
 from .policy import MAX_CHANGES, EagerWarning, RecompileWarning, may_record
 from .purity import location
 from .record import Refusal, defined_at, record
 from .recorder import Recorder
-from .taped import apply
+from .taped import apply, watched_among
 from .trace import (
     BINDS,
-    Stopped,
     Trace,
     array_of,
+    as_walked,
     make_contiguous,
-    straighten,
 )
 
 if TYPE_CHECKING:
     from .function import Function
     from .gradient import Differentiable
 
-MAX_TRACES = 64
-"""Traces kept for a function, the least recently recorded dropped first. Each holds some 10 KB and
-is looked at in turn by a call that none of the first fits, at about 0.2 us each."""
 MAX_ATTEMPTS = 3
 """Recordings thrown away because the call changed what it reaches, before such calls run eagerly:
 the first call may build state lazily and the second still see it new."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Pending:
     """A recording whose plan is being made."""
 
@@ -82,22 +80,26 @@ class Calls:
         self.parameters = Parameters(self.body)
         self.num_traces = 0
         self._num_compiles = 0
-        self._traces: list[Trace] = []
+        self._paths = Paths(function, self.parameters, self.miss, self.handled)
         self._pending: Pending | None = None
         self._gradients: dict[Trace, Differentiable] = {}
         self._attempts: dict[Hashable, int] = {}
         self._refusals: dict[Hashable, Refusal] = {}
-        self._said: set[Refusal] = set()
+        self._said: set[object] = set()
         self._changes: dict[str, int] = {}
-        self._enter: Callable[..., Any] | None = None
         self._lock = threading.RLock()
 
     @property
-    def traces(self) -> list[Trace]:
-        """What can be replayed, the most recently recorded first."""
+    def paths(self) -> Paths:
+        """What can be replayed."""
         if self._pending is not None:
             self._settle()
-        return self._traces
+        return self._paths
+
+    @property
+    def traces(self) -> list[Trace]:
+        """All paths, the most recently recorded first."""
+        return self.paths.traces
 
     @property
     def num_compiles(self) -> int:
@@ -109,49 +111,49 @@ class Calls:
     def handled(self, /, *args: Any, **kwargs: Any) -> Any:
         """A call while some thread differentiates or records."""
         handlers = list(dispatch.handlers())
-        enter = self._enter
+        enter = self._paths.enter
         if enter is not None and not handlers:
             return enter(*args, **kwargs)  # another thread does
         tapes = [h for h in handlers if isinstance(h, GradientTape)]
-        if len(tapes) < len(handlers) or kwargs or not self.parameters.simple:
-            return self.miss(*args, **kwargs)
-        for trace in self.traces:  # what `miss` does, without its 4 us: this is a training step
-            inputs = trace.entry.inputs(*args) if trace.nargs == len(args) else None
-            if inputs is not None:
-                try:
-                    return self._replay(trace, args, inputs, tapes)
-                except Stopped:
-                    continue
-                except Exception:  # as in `miss`
-                    return self.body(*args)
-        return self.miss(*args)
+        plain = self.parameters.simple and not kwargs and not config.settings.check
+        if plain and len(tapes) == len(handlers) and len(args) == len(self.parameters.names):
+            found = self.paths.find(args)  # as in `miss`, without its 4 us: this is a training step
+            if isinstance(found, Trace):
+                done = self._replay(found, args, args, tapes)
+                if done is not None:
+                    return done[0]
+        return self.miss(*args, **kwargs)
 
     def miss(self, /, *args: Any, **kwargs: Any) -> Any:
         """A call that was not entered natively."""
-        if config.settings.disable or any(isinstance(h, Recorder) for h in dispatch.handlers()):
+        eager = config.settings.disable or config.settings.debug_nans
+        if eager or any(isinstance(h, Recorder) for h in dispatch.handlers()):
             return self.body(*args, **kwargs)  # a callee of a recorded function is its Python body
         if _why_not_here() is not None:
             return self.body(*args, **kwargs)
-        try:
+        flat = None
+        with contextlib.suppress(TypeError):
             flat = self.flatten(args, kwargs)
-        except TypeError:
+        if flat is None:
             return self.body(*args, **kwargs)  # wrong arguments: Python says which
-        tapes = [h for h in dispatch.handlers() if isinstance(h, GradientTape)]
-        for trace in self._fitting(flat):
-            inputs = trace.entry.inputs(*flat)
-            if inputs is None:  # another thread has changed something since it was looked at
-                continue
-            try:
-                return self._replay(trace, flat, inputs, tapes)
-            except Stopped:
-                continue
-            except Exception:
-                # Nothing is committed yet. The body raises the same, with exactly eager's effects
-                # up to there and the user's own lines in the traceback.
-                return self.body(*args, **kwargs)
+        walked = as_walked(flat)
+        found = self._find(walked)
+        if isinstance(found, Trace):
+            if config.settings.check:
+                from .checked import checked  # a mode for tests
+
+                return checked(self, found, flat)
+            tapes = [h for h in dispatch.handlers() if isinstance(h, GradientTape)]
+            done = self._replay(found, flat, walked, tapes)
+            # Where that fails nothing is committed. The body raises the same, with exactly eager's
+            # effects up to there and the user's own lines in the traceback.
+            return done[0] if done is not None else self.body(*args, **kwargs)
         if self._refusals and _kind(flat) in self._refusals:
             return self.body(*args, **kwargs)
-        return self._record(flat)
+        if isinstance(found, Stop) and self._paths.full():
+            self._give_up_branching()
+            return self.body(*args, **kwargs)
+        return self._record(flat, found)
 
     def flatten(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """One value a parameter; Tensors among them are laid out contiguously."""
@@ -163,15 +165,20 @@ class Calls:
     def trace_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Trace:
         """The trace that this call takes; a call that none fits is made, and so recorded."""
         flat = self.flatten(args, kwargs)
-        found = next(self._matching(flat), None)
-        if found is None:
+        walked = as_walked(flat)
+        found = self._find(walked)
+        if not isinstance(found, Trace):
             self.miss(*args, **kwargs)
-            found = next(self._matching(flat), None)
-        if found is None:
+            found = self._find(walked)
+        if not isinstance(found, Trace):
             refusal = self._refusals.get(_kind(flat))
             why = f"{refusal.reason} ({refusal.where})" if refusal else "it changes what it reads"
             raise CaptureError(f"{self.function.__name__} has no plan for this call: {why}.")
         return found
+
+    def refusal_of(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Refusal | None:
+        """Why calls of this kind run eagerly, once that is decided."""
+        return self._refusals.get(_kind(self.flatten(args, kwargs)))
 
     def forget(self) -> None:
         """Drop everything recorded: the settings have changed, or the user wants the memory."""
@@ -180,37 +187,34 @@ class Calls:
                 with contextlib.suppress(Exception):  # nobody is interested any more
                     self._pending.compiled()
                 self._pending = None
-            uninstall(self.function)
-            self._enter = None
-            for table in (self._traces, self._gradients, self._attempts, self._refusals):
+            self._paths.clear()
+            for table in (self._gradients, self._attempts, self._refusals):
                 table.clear()
 
     # ---- replaying
 
-    def _matching(self, flat: Sequence[Any]) -> Iterator[Trace]:
-        for trace in list(self.traces):
-            if trace.entry.first_miss(*flat) < 0:
-                yield trace
-
-    def _fitting(self, flat: Sequence[Any]) -> Iterator[Trace]:
-        """The traces that match, and those that do once strided Tensors on their paths are laid out
-        contiguously: that changes no value, and is done once for each Tensor."""
-        yield from self._matching(flat)
-        if sum(straighten(trace.checks, flat) for trace in self.traces[:8]):
-            yield from self._matching(flat)
+    def _find(self, walked: Sequence[Any]) -> Trace | Stop | None:
+        found = self.paths.find(walked)
+        if found is None and self._paths.straighten(walked):
+            found = self._paths.find(walked)
+        return found
 
     def _replay(
         self,
         trace: Trace,
         flat: Sequence[Any],
-        inputs: Sequence[Any],
+        walked: Sequence[Any],
         tapes: Sequence[GradientTape],
-    ) -> Any:
-        if not tapes or not trace.watched(inputs, tapes):
-            return trace.replay(inputs)
+    ) -> tuple[Any] | None:
+        """The result of a call that takes the path of `trace`, in a tuple; None if that fails."""
+        inputs = trace.entry.inputs(*walked) if tapes else None
+        if inputs is None or not trace.watched(inputs, tapes):
+            return self._paths.replay(walked)
         if trace.untaped is not None:
-            return self.parameters.call(self.body, flat)
-        return self._replay_taped(trace, inputs)
+            return (self.parameters.call(self.body, flat),)
+        with contextlib.suppress(Exception):  # the caller meets it again
+            return (self._replay_taped(trace, inputs),)
+        return None
 
     def _replay_taped(self, trace: Trace, inputs: Sequence[Any]) -> Any:
         """One op for the whole call, so one entry on each tape; reads are visible to tapes too."""
@@ -224,22 +228,24 @@ class Calls:
             variable = ref()
             if variable is not None:
                 operands[position] = dispatch.top().read(variable)
-        return trace.finish(apply(gradient.forward, operands)[: len(trace.program.sources)])
+        op = gradient.forward(watched_among(operands))
+        return trace.finish(apply(op, operands)[: len(trace.program.sources)])
 
     # ---- recording
 
-    def _record(self, flat: Sequence[Any]) -> Any:
-        name, why = self.function.__name__, self._why_new(flat)
+    def _record(self, flat: Sequence[Any], stop: Stop | None) -> Any:
+        name, why = self.function.__name__, self._why_new(flat, stop)
         if not may_record():
             raise RecompileError(f"{name}: {why}, inside no_recompile().")
         began = time.perf_counter()
+        fitting = self._paths.fitting(as_walked(flat)) if stop is not None else ()
         recording = record(self.body, self.parameters, flat)
+        self.num_traces += 1
         with self._lock:  # not while the body runs: it may wait for a thread that calls it
             if isinstance(recording.outcome, Refusal):
                 self._refuse(recording.outcome, _kind(flat))
             else:
-                self._compile(recording.outcome, _kind(flat))
-        self.num_traces += 1
+                self._compile(recording.outcome, fitting, _kind(flat))
         spent = 1e3 * (time.perf_counter() - began)
         line = f"{name}: {why} ({spent:.1f} ms) at {location(user_frame())}"
         logging = sys.modules.get("logging")  # without it, nobody has asked to see this level
@@ -249,16 +255,29 @@ class Calls:
             print(f"fusejit: {line}", file=sys.stderr)
         return recording.result
 
-    def _why_new(self, flat: Sequence[Any]) -> str:
-        """One line: what differs from the trace that was recorded last."""
+    def _why_new(self, flat: Sequence[Any], stop: Stop | None) -> str:
+        """One line: what differs from the paths that are known."""
+        if stop is not None:
+            return f"recording another path: {stop}"
         if not self.traces:
             return "recording the first call"
         trace = self.traces[0]
-        miss = trace.entry.first_miss(*flat)
+        miss = trace.entry.first_miss(*as_walked(flat))
         if miss < 0:
-            return "recording another path: a guarded value differs"
+            return "recording again: what it reads has changed meanwhile"
         self._note_change(trace, miss, flat)
         return f"recording again: {describe_miss(trace, miss, flat)}"
+
+    def _give_up_branching(self) -> None:
+        """Say once that no more branches are recorded."""
+        text = (
+            f"{self.function.__name__} has {MAX_BRANCHES} branches that depend on values, most of "
+            f"them at {self._paths.most_branched()}; calls that need another run eagerly. Keep the "
+            "value in Tensors there (fj.where), or decorate what lies between such lines."
+        )
+        if text not in self._said:
+            self._said.add(text)
+            warnings.warn(text, EagerWarning, stacklevel=_user_level())
 
     def _note_change(self, trace: Trace, miss: int, flat: Sequence[Any]) -> None:
         """Warn once of a value that never stays what it was; new types of inputs are no such."""
@@ -274,12 +293,14 @@ class Calls:
             )
             warnings.warn(text, RecompileWarning, stacklevel=_user_level())
 
-    def _compile(self, trace: Trace, kind: Hashable) -> None:
-        """Have the plan made: in the background if that begins with loading a compiler."""
+    def _compile(self, trace: Trace, fitting: Iterable[Trace], kind: Hashable) -> None:
+        """Have the plan made in the background; at once where it is to be dumped."""
         self._settle()  # another thread may have recorded meanwhile
-        compiled = Once(partial(_make_entry, trace))
+        # Weakly: for a function that is deleted meanwhile nothing needs to be made.
+        paths, near = weakref.ref(self._paths), weakref.WeakSet(fitting)
+        compiled = Once(partial(_make_entry, weakref.ref(trace), paths, near))
         self._pending = Pending(trace, kind, compiled)
-        if native_is_ready() or config.settings.dump:
+        if config.settings.dump:
             self._settle()
         else:
             compiler = backend("cpu")
@@ -303,23 +324,15 @@ class Calls:
                     raise
                 reason = f"it could not be compiled: {error}"
                 self._refuse(Refusal(reason, defined_at(self.body)), pending.kind)
-            self._pending = None
 
     def _keep(self, pending: Pending) -> None:
-        from ..backends.llvm.callable import Signature, install
-
         pending.compiled()
         trace = pending.trace
-        self._num_compiles += trace.num_compiles
         self._attempts.pop(pending.kind, None)
-        self._traces.insert(0, trace)
-        for dropped in self._traces[MAX_TRACES:]:
+        for dropped in self._paths.add(trace):
             self._gradients.pop(dropped, None)
-        del self._traces[MAX_TRACES:]
-        signature = Signature(self.body)
-        if signature.names() == self.parameters.names:
-            entries = [each.entry for each in self._traces]
-            self._enter = install(self.function, entries, self.miss, self.handled, signature)
+        self._num_compiles += trace.num_compiles
+        self._pending = None  # no interrupt comes between these lines: neither calls
         if config.settings.dump:
             from . import explain
 
@@ -330,7 +343,7 @@ class Calls:
         self._attempts[kind] = self._attempts.get(kind, 0) + 1
         if not refusal.lasting and self._attempts[kind] < MAX_ATTEMPTS:
             return
-        if len(self._refusals) >= MAX_TRACES:
+        if len(self._refusals) >= MAX_ROOTS:
             self._refusals.clear()  # they are found again when they are met again
             self._attempts.clear()
         self._refusals[kind] = refusal
@@ -340,12 +353,18 @@ class Calls:
             warnings.warn(text, EagerWarning, stacklevel=_user_level())
 
 
-def _make_entry(trace: Trace) -> None:
-    """Lower and compile, and note what that took."""
+def _make_entry(
+    ref: weakref.ref[Trace], near: weakref.ref[Paths], fitting: Collection[Trace]
+) -> None:
+    """Find the place of a path, lower and compile it, and note what that took."""
+    trace, paths = ref(), near()
+    if trace is None or paths is None:
+        return
     from ..backends.llvm import jit  # the code generator, which imports llvmlite
 
     before = jit.statistics()
     began = time.perf_counter()
+    trace.branch = paths.branch_of(trace, fitting)
     _ = trace.entry
     trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
     trace.num_compiles = jit.statistics().num_compiles - before.num_compiles

@@ -7,12 +7,14 @@ re-recording.
 
 from __future__ import annotations
 
+import contextlib
 import dis
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
 from types import CodeType
+
+from ..frozen import frozen
 
 _GLOBALS = frozenset(
     {"LOAD_GLOBAL", "LOAD_NAME", "STORE_GLOBAL", "DELETE_GLOBAL", "LOAD_FROM_DICT_OR_GLOBALS"}
@@ -22,12 +24,17 @@ _ATTRIBUTES = frozenset(
     {"LOAD_ATTR", "LOAD_METHOD", "STORE_ATTR", "DELETE_ATTR", "LOAD_SUPER_ATTR", "IMPORT_FROM"}
 )
 _BY_NAME = frozenset({"getattr", "setattr", "delattr", "hasattr"})
-_DYNAMIC = _BY_NAME | {"vars", "dir", "__dict__", "globals", "locals", "eval", "exec"}
+_DYNAMIC = (
+    _BY_NAME
+    | {"vars", "dir", "__dict__", "globals", "locals", "eval", "exec"}
+    | {"__getattribute__", "attrgetter", "methodcaller", "getmembers"}
+)
+_FORMATS = frozenset({"format", "format_map"})
 _PLAIN = frozenset({"LOAD_CONST", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME"})
 _JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Names:
     """Names that the code and all code nested in it use, by what they are looked up in."""
 
@@ -76,6 +83,11 @@ def _names_in(code: CodeType) -> Names:
         i for i in dis.get_instructions(code) if i.opname not in ("CACHE", "EXTENDED_ARG")
     ]
     for position, instruction in enumerate(instructions):
+        looked_up = _looked_up(instructions, position, code.co_names)
+        if looked_up is not None:
+            found["attributes"].update(looked_up[0])
+            dynamic |= looked_up[1]
+            catches = True
         if instruction.arg is None or not isinstance(instruction.argval, str):
             continue
         name, kind = instruction.argval, instruction.opname
@@ -88,11 +100,6 @@ def _names_in(code: CodeType) -> Names:
         elif name in code.co_names:
             found["globals"].add(name)
             found["attributes"].add(name)
-        if name in _DYNAMIC and name in code.co_names:
-            spelled = _second_argument(instructions[position:]) if name in _BY_NAME else None
-            found["attributes"].update([] if spelled is None else [spelled])
-            dynamic |= spelled is None
-            catches = True
     return Names(
         frozenset(found["globals"]),
         frozenset(found["attributes"]),
@@ -101,6 +108,26 @@ def _names_in(code: CodeType) -> Names:
         catches,
         _compares(instructions),
     )
+
+
+def _looked_up(
+    instructions: Sequence[dis.Instruction], position: int, names: Sequence[str]
+) -> tuple[set[str], bool] | None:
+    """The attributes that an instruction looks up, or calls for, where none is named; and whether
+    there are others, which cannot be seen. None for most instructions."""
+    instruction = instructions[position]
+    name = instruction.argval
+    if instruction.opname == "MATCH_CLASS":  # after its keywords; others are the class's to say
+        others = {"__match_args__"} if instruction.arg else set()
+        return others.union(instructions[position - 1].argval), bool(others)
+    if not isinstance(name, str) or name not in names:
+        return None
+    if name in _BY_NAME:
+        spelled = _second_argument(instructions[position:])
+        return (set(), True) if spelled is None else ({spelled}, False)
+    if name in _FORMATS and instruction.opname in _ATTRIBUTES:
+        return _formatted(instructions[position - 1])
+    return (set(), True) if name in _DYNAMIC else None
 
 
 def _second_argument(instructions: Sequence[dis.Instruction]) -> str | None:
@@ -122,6 +149,22 @@ def _second_argument(instructions: Sequence[dis.Instruction]) -> str | None:
         if height < 0 or instruction.opcode in _JUMPS:
             return None
     return None
+
+
+def _formatted(text: dis.Instruction) -> tuple[set[str], bool] | None:
+    """`_looked_up` for the text that is formatted, as in "{0.rate:.3f}"."""
+    if text.opname != "LOAD_CONST" or not isinstance(text.argval, str):
+        return set(), True
+    import string  # 1 ms, for the few functions that do this
+
+    names: set[str] = set()
+    fields = [text.argval]
+    for each in fields:  # and those inside of them
+        with contextlib.suppress(ValueError):  # of which formatting will complain
+            for _, field, inner, _ in string.Formatter().parse(each):
+                names.update(part.partition("[")[0] for part in (field or "").split(".")[1:])
+                fields += [inner] if inner else []
+    return (names, False) if names else None
 
 
 def _compares(instructions: Sequence[dis.Instruction]) -> bool:

@@ -8,16 +8,15 @@ from __future__ import annotations
 import itertools
 import weakref
 from collections.abc import Iterator
-from typing import Any
-
-import optree
 
 from .. import dispatch
 from ..backends.llvm import results
 from ..backends.llvm.callable import Entry, convention
 from ..backends.llvm.checks import Behind, Check, Input
+from ..backends.llvm.grafts import carried
 from ..tensor import Tensor
 from ..variable import Variable
+from .nested import Nested
 from .trace import BINDS, Trace
 
 TENSORS = convention(Tensor, dispatch.handlers_active, variable=(Variable, "_value"))
@@ -31,22 +30,26 @@ def entry_of(trace: Trace) -> Entry:
         # Found again at the end of the call: nothing else may keep the Variable alive by then.
         held[ref] = len(checks)
         checks = (*checks, Check(Behind(ref)))
-    sources = trace.program.sources
+    sources = trace.runs.sources
     first = len(sources) - len(trace.assigned)
     made = [_made(trace, number) for number in range(len(sources))]
     made += [results.Taken(held[ref]) for ref in returned]
     assigned = [(held[ref], first + number) for number, ref in enumerate(trace.assigned)]
     result = results.Result(tuple(made), _nest(trace), tuple(assigned))
-    return Entry(TENSORS, trace.nargs, checks, trace.program.native, result)
+    branch = trace.branch
+    found = () if branch is None else carried(branch.parent.runs.plan, branch.carried)
+    return Entry(TENSORS, trace.nargs, checks, trace.runs.native, result, found)
 
 
 def _made(trace: Trace, number: int) -> results.Made:
     """How result `number` comes about; it shares no memory with an ndarray of the user."""
-    kind, at = trace.program.sources[number]
+    kind, at = trace.runs.sources[number]
     if kind == "plan":
         return results.Output(at)
     if kind == "constant":
         return results.Fixed(at._data)
+    if at >= len(trace.program.recorded.inputs):
+        return results.Copied(at)  # it lies in the memory of the plan that was stopped
     check = _binding(trace, at)
     if not isinstance(trace.checks[check].expect, Input):
         return results.Copied(at)
@@ -70,28 +73,24 @@ def _returned(trace: Trace) -> list[weakref.ref[Variable]]:
 
 def _nest(trace: Trace) -> results.Nest:
     nested: list[results.Nest] = []
-    variables = itertools.count(len(trace.program.sources))
+    variables = itertools.count(len(trace.runs.sources))
     for kind, at in trace.leaves:
         if kind == "value":
             nested.append(results.Value(at))
         else:
             nested.append(results.Leaf(at if kind == "result" else next(variables)))
-    return nest(trace.tree, iter(nested))
+    return nest(trace.nested, iter(nested))
 
 
-def nest(tree: Any, leaves: Iterator[results.Nest]) -> results.Nest:
-    """A tree of the result as native calls build it; what they cannot build, Python does."""
-    if tree.is_leaf():
+def nest(nested: Nested | None, leaves: Iterator[results.Nest]) -> results.Nest:
+    """The result as native calls build it; what they cannot build, Python does."""
+    if nested is None:
         return next(leaves)
-    items = tuple(nest(child, leaves) for child in tree.children())
-    if tree.type is tuple:
+    items = tuple(nest(item, leaves) for item in nested.items)
+    if nested.kind is tuple:
         return results.Tuple(items)
-    if tree.type is list:
+    if nested.kind is list:
         return results.List(items)
-    level = tree.one_level()
-    if tree.type is dict:
-        found = level.unflatten(items)  # in the order of insertion, unlike the items
-        return results.Dict(tuple(found), tuple(found.values()))
-    if tree.kind is optree.PyTreeKind.NAMEDTUPLE:
-        return results.Called(tree.type, items)
-    return results.Called(lambda *children: level.unflatten(children), items)
+    if nested.kind is dict:
+        return results.Dict(nested.keys, items)
+    return results.Called(nested.make, items)

@@ -1,198 +1,209 @@
-"""What a decorated function does with a call, in words and numbers."""
+"""What a decorated function does with a call: the facts, and one page of text about them.
+
+    why        which path the call takes, and what it is compared with, each with the user's line
+    kernels    the ops in each, what it moves, its lines; which steps take turns
+    breaks     for each value that travels through memory between two ops: the line, the reason
+    eager      instead of all that, for a call that cannot be replayed: why, where, what to write
+
+`page` makes a document of the same facts.
+"""
 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
+from ..backends.base import Kernel as Generated
 from ..backends.base import Loop, Reduce
-from ..backends.llvm.checks import Bytes, Field, Input, Length, Same
-from ..backends.lower import working_nodes
-from ..backends.plan import Guard, Opaque, Plan, Step
+from ..backends.plan import Plan
 from ..backends.printer import shared_rows
-from ..ir.graph import FUSED, GUARD, Graph, Node, walk
-from ..op import View
-from .misses import path_of, shown
-from .trace import Trace
+from ..errors import CaptureError
+from .advice import instead_of
+from .benchmark import count, median
+from .facts import Break, Eager, Facts, Kernel, facts_of, refused, why_numpy
+from .lines import SourceLine
+from .trace import Trace, as_walked
 
 if TYPE_CHECKING:
     from ..backends.llvm.jit import Compiled
     from .calls import Calls
 
-ROUNDS = 15  # interleaved measurements of `benchmark`; the median of 15 ignores a few interruptions
-ROUND_SECONDS = 0.02  # each long enough that the clock's and the loop's cost vanish
+RUNS, RUN_SECONDS = 15, 0.02  # replays timed for a page, at most: their median, or 20 ms of them
+MANY = 40  # kernels that are listed one by one; of an unrolled loop's more, equal ones together
+CODE_COLUMN = 44  # where the user's lines start
 
 
-@dataclass(frozen=True, slots=True)
-class Benchmark:
-    """One function timed eager against fused, in one process, rounds alternating.
+class Explanation(str):
+    """A page of text; `html` is the same and more as a document that needs nothing else."""
 
-    Seconds are medians of one call. `first_call` is recording, lowering and compiling together.
-    """
+    _make: Callable[[], str]
 
-    name: str
-    eager: float
-    fused: float
-    first_call: float
-    compile: float
-    kernels_before: int
-    kernels_after: int
-    bytes_before: int
-    bytes_after: int
+    @classmethod
+    def of(cls, text: str, make: Callable[[], str]) -> Explanation:
+        found = cls(text)
+        found._make = make
+        return found
 
     @property
-    def ratio(self) -> float:
-        """fused / eager: below 1 is faster."""
-        return self.fused / self.eager
+    def html(self) -> str:
+        """The document, made anew at each look: text that can be written to a file."""
+        return self._make()
 
-    def __str__(self) -> str:
-        return (
-            f"{self.name}: eager {1e6 * self.eager:.1f} us, fused {1e6 * self.fused:.1f} us "
-            f"(ratio {self.ratio:.2f}); {count(self.kernels_before, 'op')} in "
-            f"{count(self.kernels_after, 'kernel')}; "
-            f"{self.bytes_before:,} bytes moved unfused, {self.bytes_after:,} fused; first call "
-            f"{1e3 * self.first_call:.1f} ms, of which compiling {1e3 * self.compile:.1f} ms"
-        )
+    def _repr_html_(self) -> str:
+        return self.html
 
 
-def benchmark(
-    calls: Calls, trace: Trace, flat: Sequence[Any], call: Callable[[], Any]
-) -> Benchmark:
-    """Time `call` (the decorated call) against the body; Variables get their values back."""
-    variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
-    saved = [v._value for v in variables]
-    eager, fused = [], []
+def explain(
+    calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any], call: Callable[[], object]
+) -> Explanation:
+    """The page about what `call`, with these arguments, takes."""
+    from . import page
+
     try:
-        for _ in range(ROUNDS):
-            eager.append(_seconds(lambda: calls.parameters.call(calls.body, flat)))
-            fused.append(_seconds(call))
-    finally:
-        for variable, value in zip(variables, saved, strict=True):
-            dispatch.top().assign(variable, value)
-    spent = trace.milliseconds
-    return Benchmark(
-        name=calls.function.__name__,
-        eager=_median(eager),
-        fused=_median(fused),
-        first_call=sum(spent.values()) / 1e3,
-        compile=spent.get("compile", 0.0) / 1e3,
-        kernels_before=len(_steps_before(trace.program.recorded)),
-        kernels_after=_kernels_in(trace.program.plan),
-        bytes_before=sum(map(_bytes_moved, _steps_before(trace.program.recorded))),
-        bytes_after=sum(map(_bytes_moved, trace.program.fused.nodes)),
+        trace = calls.trace_of(args, kwargs)
+    except CaptureError:
+        eager = refused(calls, args, kwargs)
+        return Explanation.of(eager_text(eager), lambda: page.eager(eager))
+    facts = facts_of(calls, trace, as_walked(calls.flatten(args, kwargs)), _run(trace, call))
+    return Explanation.of(text(facts), lambda: page.document(facts))
+
+
+def _run(trace: Trace, call: Callable[[], object]) -> float | None:
+    """Milliseconds of a replay; None if it would have effects, or its place is not here."""
+    if trace.assigned or list(dispatch.handlers()):
+        return None
+    spent: list[float] = []
+    try:
+        call()
+        while len(spent) < RUNS and sum(spent) < RUN_SECONDS:
+            began = time.perf_counter()
+            call()
+            spent.append(time.perf_counter() - began)
+    except Exception:  # the user's to see when they call it
+        return None
+    return 1e3 * median(spent)
+
+
+# ---- the text
+
+
+def text(facts: Facts) -> str:
+    """The page as text. Deterministic but for the milliseconds, which have a line of their own."""
+    trace = facts.trace
+    sections = [
+        _head(facts),
+        ["applies when", *(_beside(each.what, each.line) for each in facts.conditions)],
+        *([["paths, each below the one that it leaves", *ways(facts)]] if facts.paths[1:] else []),
+        ["kernels", *_listed(facts.kernels), *_beside_kernels(facts)],
+    ]
+    strips = shared_rows(facts.plan)
+    if strips:
+        title = "steps that take turns, so that what one computes is in the cache for the next"
+        sections.append([title, *strips])
+    by_numpy = [k for k in facts.kernels if k.kind == "numpy"]
+    if by_numpy:
+        told = dict.fromkeys(
+            _beside(f"{k.node.op.name}: {why_numpy(k.node)}", k.line) for k in by_numpy
+        )
+        sections.append(["run by NumPy, op by op", *told])
+    sections.append(["not fused, and why (producer | consumer: reason)", *_reasons(facts.breaks)])
+    if trace.by_value:
+        sections.append(
+            ["float arguments taken by value: each new one is recorded again", *trace.by_value]
+        )
+    if trace.untaped:
+        sections.append([f"under a tape it runs eagerly: {trace.untaped}"])
+    return "\n\n".join("\n  ".join(section) for section in sections) + "\n"
+
+
+def _head(facts: Facts) -> list[str]:
+    return [
+        f"{facts.name}: {count(facts.ops, 'op')} in {count(facts.steps, 'kernel')}; "
+        f"{facts.moved[0]:,} bytes moved unfused, {facts.moved[1]:,} fused",
+        why(facts),
+        f"{spent(facts)}; {count(facts.trace.num_compiles, 'kernel')} compiled for it, "
+        f"{facts.trace.num_loads} found on disk",
+    ]
+
+
+def why(facts: Facts) -> str:
+    """Why the call takes this plan."""
+    known = "the only path" if len(facts.paths) == 1 else f"one of {len(facts.paths)} paths"
+    rest = ", of which below is what is left to do" if facts.trace.branch is not None else ""
+    over = f"; not one before it, as {'; '.join(facts.passed_over)}" if facts.passed_over else ""
+    return f"recorded {count(facts.traces, 'time')}; the call takes {known}{rest}{over}"
+
+
+def spent(facts: Facts) -> str:
+    """Milliseconds of each stage."""
+    made = ", ".join(f"{name} {ms:.1f} ms" for name, ms in facts.trace.milliseconds.items())
+    if facts.run is not None:
+        return f"{made}, run {facts.run:.3f} ms"
+    return f"{made}; not run for this page, as it assigns Variables or a tape is open"
+
+
+def _beside(what: str, line: SourceLine | None, column: int = CODE_COLUMN) -> str:
+    return f"{what:<{column}}  {line}" if line else what
+
+
+def ways(facts: Facts) -> list[str]:
+    """The tree of recorded paths, one a line, with where the call goes."""
+    found = []
+    for path in facts.paths:
+        ops = count(path.ops, "op")
+        what = (
+            f"reads {path.seen}: {ops} left" if path.depth else f"{path.seen or 'no inputs'}: {ops}"
+        )
+        told = f"{'  ' * path.depth}{what}{'  <- this call' if path.taken else ''}"
+        found.append(_beside(told, path.line))
+    return found
+
+
+def _listed(kernels: Sequence[Kernel]) -> list[str]:
+    """One line a kernel; of many, equal ones together."""
+    if len(kernels) <= MANY:
+        return [f"{k.number}. {k}{f'  ({k.line.where})' if k.line else ''}" for k in kernels]
+    alike = Counter(f"{k}{f'  ({k.line.where})' if k.line else ''}" for k in kernels)
+    return [f"{n}. {what}, {times} times" for n, (what, times) in enumerate(alike.items(), 1)]
+
+
+def _beside_kernels(facts: Facts) -> list[str]:
+    """What the list of kernels does not number."""
+    found = []
+    if facts.packings:
+        found.append(f"and {count(facts.packings, 'packing')} of a matrix into panels")
+    if facts.in_place:
+        names = ", ".join(dict.fromkeys(node.op.name for node in facts.in_place))
+        found.append(f"no step at all: {names}, whose parts are made in place")
+    return found
+
+
+def _reasons(breaks: Sequence[Break]) -> list[str]:
+    if not breaks:
+        return ["nothing: every op is in a kernel with its neighbours"]
+    found: dict[str, list[str]] = {}
+    for each in breaks:
+        times = f" ({each.times} times)" if each.times > 1 else ""
+        told = f"  {each.ops}: {each.reason}{times}"
+        found.setdefault(str(each.line or "?"), []).append(told)
+    return [text for line, told in found.items() for text in (line, *told)]
+
+
+def eager_text(eager: Eager) -> str:
+    """The page of a call that runs eagerly."""
+    return (
+        f"{eager.name} runs eagerly, and has no plan for this call\n"
+        f"  why      {eager.reason}\n"
+        f"  where    {eager.line or '?'}\n"
+        f"  instead  {instead_of(eager.reason)}\n"
     )
 
 
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    once = max(time.perf_counter() - began, 1e-9)
-    count = max(1, round(ROUND_SECONDS / once))
-    began = time.perf_counter()
-    for _ in range(count):
-        call()
-    return (time.perf_counter() - began) / count
-
-
-def _steps_before(graph: Graph) -> list[Node]:
-    """What eager execution would run over memory: every op but views and guards."""
-    return [n for n in graph.nodes if n.op is not GUARD and not isinstance(n.op, View)]
-
-
-def _kernels_in(plan: Plan) -> int:
-    """The steps that compute something: a guard only compares."""
-    return sum(not isinstance(step.code, Guard) for step in plan.steps)
-
-
-def _bytes_moved(node: Node) -> int:
-    return sum(v.type.nbytes for v in (*set(node.inputs), *node.outputs))
-
-
-def count(number: int, noun: str) -> str:
-    """'1 kernel', '2 kernels'."""
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def explain(calls: Calls, trace: Trace) -> str:
-    """One readable page about the plan that a call takes."""
-    recorded, fused, plan = trace.program.recorded, trace.program.fused, trace.program.plan
-    before, after = _steps_before(recorded), _kernels_in(plan)
-    moved = sum(map(_bytes_moved, before)), sum(map(_bytes_moved, fused.nodes))
-    spent = ", ".join(f"{name} {ms:.1f} ms" for name, ms in trace.milliseconds.items())
-    lines = [
-        f"{calls.function.__name__}: {count(len(before), 'op')} in {count(after, 'kernel')}; "
-        f"{moved[0]:,} bytes moved unfused, {moved[1]:,} fused",
-        f"  recorded {count(calls.num_traces, 'time')}; this plan: {spent}; "
-        f"{count(trace.num_compiles, 'kernel')} compiled for it, {trace.num_loads} found on disk",
-        "",
-        "applies when",
-        *(f"  {line}" for line in _conditions(trace)),
-        "",
-        "kernels",
-        *(f"  {number}. {line}" for number, line in enumerate(_kernels(fused, plan.steps), 1)),
-        *_together(plan),
-        "",
-        "not fused, and why (producer | consumer: reason)",
-        *(f"  {note}" for note in dict.fromkeys((*fused.notes, *plan.notes))),
-    ]
-    if not fused.notes:
-        lines.append("  nothing: every op is in a kernel with its neighbours")
-    if trace.by_value:
-        lines += ["", "float arguments taken by value: each new one is recorded again"]
-        lines += [f"  {line}" for line in trace.by_value]
-    if trace.untaped:
-        lines += ["", f"under a tape it runs eagerly: {trace.untaped}"]
-    return "\n".join(lines) + "\n"
-
-
-def _together(plan: Plan) -> list[str]:
-    lines = shared_rows(plan)
-    title = ["", "steps that take turns, so that what one computes is in the cache for the next"]
-    return [*title, *(f"  {line}" for line in lines)] if lines else []
-
-
-def _conditions(trace: Trace) -> list[str]:
-    lines = []
-    for number, check in enumerate(trace.checks):
-        if isinstance(check.take, Field):
-            continue  # that functions have the same code, defaults and cells goes without saying
-        if isinstance(check.expect, (Input, Same, Bytes, Length)):
-            lines.append(f"{path_of(trace, number)} is {shown(check.expect, trace)}")
-    for node in trace.program.recorded.nodes:
-        if node.op is GUARD:
-            lines.append(
-                f"the value that {node.params['how']}() reads at {node.where} is what it was"
-            )
-    return lines or ["always"]
-
-
-def _kernels(fused: Graph, steps: Sequence[Step]) -> list[str]:
-    lines = []
-    for node in working_nodes(fused):
-        if node.op is GUARD:
-            continue
-        if node.op is FUSED:
-            inner = [n.op.name for n in walk(node.params["body"])]
-            what = f"{node.params['kind'].value}: {' '.join(inner)}"
-        else:
-            what = node.op.name
-        results = ", ".join(str(v.type) for v in node.outputs)
-        at = f"  ({node.where})" if node.where else ""
-        lines.append(f"{what} -> {results}{at}" if results else f"{what}{at}")
-    opaque = [s.code.name for s in steps if isinstance(s.code, Opaque)]
-    if opaque:
-        lines.append(
-            f"(run by NumPy, as no kernel exists for them: {', '.join(dict.fromkeys(opaque))})"
-        )
-    return lines
+# ---- what the compiler made
 
 
 def dump(calls: Calls, trace: Trace, folder: str) -> None:
@@ -208,18 +219,17 @@ def dump(calls: Calls, trace: Trace, folder: str) -> None:
 
 def llvm(trace: Trace) -> str:
     """The LLVM IR of every distinct kernel of the plan, before optimisation."""
-    return "\n".join(compiled.ir for compiled in _compiled(trace))
+    return "\n".join(each.ir for each in compiled(trace.program.plan).values())
 
 
 def assembly(trace: Trace) -> str:
     """The machine code of every distinct kernel of the plan."""
-    return "\n".join(compiled.asm() for compiled in _compiled(trace))
+    return "\n".join(each.asm() for each in compiled(trace.program.plan).values())
 
 
-def _compiled(trace: Trace) -> list[Compiled]:
+def compiled(plan: Plan) -> dict[Generated, Compiled]:
     """The distinct kernels of the plan in the order of their first use."""
     from ..backends.llvm.jit import compile_kernel  # the code generator is loaded when it is needed
 
-    codes = [step.code for step in trace.program.plan.steps]
-    kernels = [code for code in codes if isinstance(code, (Loop, Reduce))]
-    return [compile_kernel(kernel) for kernel in dict.fromkeys(kernels)]
+    codes = dict.fromkeys(step.code for step in plan.steps)
+    return {code: compile_kernel(code) for code in codes if isinstance(code, (Loop, Reduce))}

@@ -26,7 +26,8 @@ from ..tensor import wrap
 if TYPE_CHECKING:
     from ..ir.graph import Graph
     from .calls import Calls
-    from .explain import Benchmark
+    from .benchmark import Benchmark
+    from .explain import Explanation
 
 _instances: weakref.WeakSet[Function] = weakref.WeakSet()
 
@@ -89,19 +90,17 @@ class Function(NativeCallable):
         """How many kernels these recordings had compiled that existed nowhere before."""
         return 0 if self._made is None else self._made.num_compiles
 
-    def explain(self, *args: Any, **kwargs: Any) -> str:
+    def explain(self, *args: Any, **kwargs: Any) -> Explanation:
         """One page: when the plan of this call applies, its kernels, and why ops were not fused.
 
-        Like the methods below, it makes the call once if it was never recorded. A function that
-        runs eagerly gives one line with the reason.
+        Like the methods below, it makes the call once if it was never recorded; if the call assigns
+        no Variable it also times a few replays. For a function that runs eagerly the page says why,
+        where, and what to write instead. The result is a str; its `html` is a document with the
+        same, a drawing of the graph and all that the compiler made, which needs nothing else.
         """
-        try:
-            trace = self._calls.trace_of(args, kwargs)
-        except CaptureError as reason:
-            return f"{reason}\n"
         from .explain import explain
 
-        return explain(self._calls, trace)
+        return explain(self._calls, args, kwargs, lambda: self(*args, **kwargs))
 
     def graph(self, *args: Any, stage: str = "recorded", **kwargs: Any) -> Graph:
         """The graph of this call after a stage: "recorded", then each pass of `fusejit.passes`."""
@@ -133,7 +132,7 @@ class Function(NativeCallable):
 
     def benchmark(self, *args: Any, **kwargs: Any) -> Benchmark:
         """Time this call eager against fused; Variables keep their values."""
-        from .explain import benchmark
+        from .benchmark import benchmark
 
         trace = self._calls.trace_of(args, kwargs)
         flat = self._calls.flatten(args, kwargs)
@@ -146,7 +145,7 @@ class Function(NativeCallable):
 
     def signatures(self) -> list[str]:
         """The types of the inputs of each trace, the most recently recorded first."""
-        graphs = [trace.program.recorded for trace in self._calls.traces]
+        graphs = [tree.root.program.recorded for tree in self._calls.paths.trees]
         return [
             ", ".join(f"{n}: {v.type}" for n, v in zip(g.input_names, g.inputs, strict=True))
             for g in graphs

@@ -6,15 +6,20 @@
     forward  f(xs) -> ys, saved              run while a tape watches
     backward b(xs, ys, saved, gs) -> grads   the joint graph with all that is known as inputs
 
+There is a forward for each set of inputs that tapes have watched, and gradients of no others are
+computed; there is a backward for each set of results that a gradient arrives at. One joint serves
+both, if gradients arrive at all results that can have one.
+
 Both are programs like any other, so they are fused, cached and differentiated in turn: the backward
 call goes through dispatch as one op, and an outer tape that watches it asks for *its* backward.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from itertools import compress
 from typing import Any
 
 import numpy as np
@@ -23,98 +28,130 @@ from .. import dispatch
 from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
 from ..dtypes import TensorType
+from ..ir.builder import renamed_results, with_inputs
 from ..ir.graph import GUARD, Constant, Graph, Node, Value
 from ..ir.interpreter import fold
+from ..op import Array
+from ..origin import Origin, user_origin
 from ..passes.clean import dce
 from ..tensor import Tensor, wrap
 from .recorder import Recorder
 from .saved import choose
-from .taped import apply
+from .taped import Flags, apply, watched_among
 from .trace import Call, Program, call_op
 
 
 class Differentiable:
-    """A program and, made when first needed, its forward with saved values and its backwards."""
+    """A program and, made when first needed, its forwards with saved values."""
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self._forward: Call | None = None
-        self._backward: dict[tuple[bool, ...], tuple[Call, list[int]]] = {}
+        self._forward: dict[Flags, Call] = {}
 
-    @property
-    def forward(self) -> Call:
-        """The op to apply under a tape: the results of the program, then saved values."""
-        if self._forward is None:
+    def forward(self, watched: Flags) -> Call:
+        """The op to apply under tapes that watch these inputs: the results, then saved values."""
+        if watched not in self._forward:
             graph = self.program.recorded
-            received = [is_differentiable(v.type.dtype) for v in graph.results]
-            _, _, _, saved = joint(graph, received)
+            received = tuple(is_differentiable(v.type.dtype) for v in graph.results)
+            both = joint(graph, received, watched)
+            saved = both.saved()
             extended = replace(graph, outputs=(*graph.results, *saved), effects=())
             program = Program(extended, self.program.unchanging)
-            self._forward = call_op(program, partial(backward, Differentiable(program)))
-        return self._forward
-
-    def backward_call(self, received: tuple[bool, ...]) -> tuple[Call, list[int]]:
-        """(op on xs, ys and the gradients that arrived; inputs that get a gradient)."""
-        if received not in self._backward:
-            graph, known, found, _ = joint(self.program.recorded, list(received))
-            positions = [i for i, v in enumerate(found) if v is not None]
-            outputs = tuple(v for v in found if v is not None)
-            whole = replace(graph, outputs=outputs, effects=())
-            given = dce(_given(whole, known, self.program.recorded.name))
-            program = Program(given, self.program.unchanging)
-            self._backward[received] = (
-                call_op(program, partial(backward, Differentiable(program))),
-                positions,
-            )
-        return self._backward[received]
+            ready = replace(both, recorded=extended, received=(*received, *(False for _ in saved)))
+            self._forward[watched] = call_op(program, Backward(program, watched, ready))
+        return self._forward[watched]
 
 
-def backward(
-    self: Differentiable, gs: Sequence[Tensor | None], xs: Sequence[Tensor], ys: Any
-) -> list[Tensor | None]:
-    """The gradient rule of a recorded call (see `op`): gradients of xs from those of ys."""
-    received = tuple(g is not None for g in gs)
-    op, positions = self.backward_call(received)
-    arrived = [g for g in gs if g is not None]
-    gradients: list[Tensor | None] = [None] * len(xs)
-    for position, gradient in zip(positions, apply(op, (*xs, *ys, *arrived)), strict=True):
-        gradients[position] = gradient
-    return gradients
+class Backward:
+    """The gradient rule of a recorded call (see `op`), of which tapes watch some inputs."""
+
+    def __init__(self, program: Program, watched: Flags, ready: Joint | None = None) -> None:
+        self._program = program
+        self._watched = watched
+        self._ready = ready  # what the forward was made from, until a backward is made from it too
+        self._made: dict[Flags, tuple[Program, list[int]]] = {}
+        self._calls: dict[tuple[Flags, Flags], Call] = {}
+
+    def __call__(
+        self, gs: Sequence[Tensor | None], xs: Sequence[Tensor], ys: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """The gradients of the watched among xs from those of ys."""
+        received = tuple([g is not None for g in gs])
+        if received not in self._made:
+            self._made[received] = self._make(received)
+        program, positions = self._made[received]
+        operands = (*xs, *ys, *[g for g in gs if g is not None])
+        key = (received, watched_among(operands))
+        if key not in self._calls:
+            self._calls[key] = call_op(program, Backward(program, key[1]))
+        gradients: list[Tensor | None] = [None] * len(xs)
+        for position, gradient in zip(positions, apply(self._calls[key], operands), strict=True):
+            gradients[position] = gradient
+        return gradients
+
+    def _make(self, received: Flags) -> tuple[Program, list[int]]:
+        """The program on xs, ys and the gradients that arrived; inputs that get a gradient."""
+        both, self._ready = self._ready, None
+        if both is None or both.received != received:
+            both = joint(self._program.recorded, received, self._watched)
+        given = dce(_given(both))
+        positions = [i for i, v in enumerate(both.gradients) if v is not None]
+        return Program(given, self._program.unchanging), positions
 
 
-def joint(
-    graph: Graph, received: Sequence[bool]
-) -> tuple[Graph, list[Value | None], list[Value | None], list[Value]]:
-    """Record the playback of `graph` under a tape, with a gradient for each result `received`.
+@dataclass(frozen=True, eq=False)
+class Joint:
+    """The playback of `recorded` under a tape, with a gradient for each result `received`.
 
-    Returns:
-        the joint graph, over the inputs of `graph` and then the gradients;
-        for each result of `graph`, its value in the joint graph;
-        for each input, the value of its gradient, or None;
-        the values of `graph` itself to save for the backward part.
+    Attributes:
+        graph: over the inputs of `recorded` and then the gradients.
+        gradients: for each input of `recorded`, the value of its gradient, or None.
+        known: what values of `recorded` are in the joint graph.
+        forward_nodes: how many nodes of the joint graph play back `recorded`.
     """
+
+    recorded: Graph
+    received: Flags
+    graph: Graph
+    gradients: tuple[Value | None, ...]
+    known: Mapping[Value, Value]
+    forward_nodes: int
+
+    def results(self) -> list[Value]:
+        """What the results of `recorded` are in the joint graph."""
+        return [self.known.get(v, v) for v in self.recorded.results]
+
+    def saved(self) -> list[Value]:
+        """The values of `recorded` to save, given what live nodes of the backward part read."""
+        live = dce(self.graph).nodes
+        forward = set(self.graph.nodes[: self.forward_nodes])
+        read = {v for node in live if node not in forward for v in node.inputs}
+        computed = (v for node in self.recorded.nodes for v in node.outputs)
+        return choose(self.recorded, {v for v in computed if self.known.get(v) in read})
+
+
+def joint(graph: Graph, received: Flags, watched: Flags) -> Joint:
+    """Record the playback of `graph` under a tape that watches some of its inputs."""
     recorder = Recorder(graph.name)
     xs = [_stand_in(v.type) for v in graph.inputs]
     gs = [
         _stand_in(v.type) if take else None for v, take in zip(graph.results, received, strict=True)
     ]
     seen: dict[Value, Tensor] = {}
-    with dispatch.eagerly(), dispatch.pushed(_Symbolic()), dispatch.pushed(recorder):
+    symbolic = _Symbolic(user_origin())
+    with dispatch.eagerly(), dispatch.pushed(symbolic), dispatch.pushed(recorder):
         for value, x in zip(graph.inputs, xs, strict=True):
             recorder.add_input(x, "x")
             seen[value] = x
         for g in gs:
             if g is not None:
                 recorder.add_input(g, "g")
+        wanted = list(compress(xs, watched))
         with GradientTape() as tape:
-            for x in xs:
-                if is_differentiable(x.dtype):
-                    tape.watch(x)
+            tape.watch(wanted)
             ys = fold(graph, xs, partial(_replay, seen), _literal)
         forward_nodes = len(recorder.builder.nodes)
-        wanted = [x for x in xs if is_differentiable(x.dtype)]
-        targets = [y for y, g in zip(ys, gs, strict=True) if g is not None]
-        given = [g for g in gs if g is not None]
+        targets, given = list(compress(ys, received)), [g for g in gs if g is not None]
         gradients = (
             tape.gradient(targets, wanted, given) if targets and wanted else [None] * len(wanted)
         )
@@ -122,60 +159,49 @@ def joint(
     found = dict(zip(map(id, wanted), gradients, strict=True))
     values = [None if found.get(id(x)) is None else recorder.value_of(found[id(x)]) for x in xs]
     whole = recorder.builder.finish([v for v in values if v is not None])
-    saved = _read_backwards(graph, whole, forward_nodes, seen, recorder)
-    known = [recorder.value_of(y) for y in ys]
-    return whole, known, values, saved
+    known = {v: made for v, t in seen.items() if (made := recorder.value_of(t)) is not None}
+    return Joint(graph, received, whole, tuple(values), known, forward_nodes)
 
 
-def _read_backwards(
-    graph: Graph, whole: Graph, forward_nodes: int, seen: dict[Value, Tensor], recorder: Recorder
-) -> list[Value]:
-    """What to save of `graph`, given what live nodes after the first `forward_nodes` read."""
-    live = set(dce(whole).nodes)
-    read = {v for node in whole.nodes[forward_nodes:] if node in live for v in node.inputs}
-    computed = (v for node in graph.nodes for v in node.outputs if v in seen)
-    return choose(graph, {v for v in computed if recorder.value_of(seen[v]) in read})
-
-
-def _given(graph: Graph, known: Sequence[Value | None], name: str) -> Graph:
-    """`graph` with the results of the forward as inputs, placed before the gradients."""
-    inputs = list(graph.inputs)
-    count = sum(1 for n in graph.input_names if n.split(".")[0] == "x")
-    ys = [Value(v.type) if v is not None else None for v in known]
-    replaced = {
-        old: new
-        for old, new in zip(known, ys, strict=True)
-        if old is not None
-        and new is not None
-        and old not in inputs
-        and not isinstance(old, Constant)
-    }
-    nodes = tuple(
-        Node(n.op, tuple(replaced.get(v, v) for v in n.inputs), n.outputs, n.params, n.where)
-        for n in graph.nodes
-    )
+def _given(both: Joint) -> Graph:
+    """The joint graph with the results of the forward as inputs, placed before the gradients."""
+    graph, count = both.graph, len(both.recorded.inputs)
+    results = both.results()
+    ys = [Value(v.type) for v in results]
+    computed = {v for node in graph.nodes for v in node.outputs}
+    replaced = {old: new for old, new in zip(results, ys, strict=True) if old in computed}
     names = [f"y{i}" for i in range(len(ys))]
     return replace(
-        graph,
-        name=f"{name}.backward",
-        inputs=(*inputs[:count], *(y for y in ys if y is not None), *inputs[count:]),
+        renamed_results(graph, replaced),
+        name=f"{both.recorded.name}.backward",
+        inputs=(*graph.inputs[:count], *ys, *graph.inputs[count:]),
         input_names=(*graph.input_names[:count], *names, *graph.input_names[count:]),
-        nodes=nodes,
-        outputs=tuple(replaced.get(v, v) for v in graph.outputs),
+        nodes=tuple([with_inputs(node, replaced) for node in graph.nodes]),
     )
 
 
 class _Symbolic(dispatch.Handler):
     """Stands below the recorder: gives results of the right type without computing them."""
 
+    def __init__(self, origin: Origin | None) -> None:
+        self._origin = origin  # of all of them: to look for the user takes as long as to infer
+
     def apply(self, op: Any, inputs: tuple[Tensor, ...], params: Any) -> tuple[Tensor, ...]:
-        types = op.infer([t.type for t in inputs], params)
-        return tuple(_stand_in(t) for t in types)
+        outputs = tuple([_stand_in(t) for t in op.infer([t.type for t in inputs], params)])
+        for output in outputs:
+            output._origin = self._origin
+        return outputs
 
 
 def _stand_in(type: TensorType) -> Tensor:
-    """A Tensor of a type, with no memory to speak of: one zero seen through zero strides."""
-    return wrap(np.broadcast_to(np.zeros((), type.dtype), type.shape))
+    """A Tensor of a type that takes no memory to speak of."""
+    return wrap(_nothing(type))
+
+
+@lru_cache(maxsize=256)  # some 200 bytes each
+def _nothing(type: TensorType) -> Array:
+    """One zero seen through zero strides."""
+    return np.broadcast_to(np.zeros((), type.dtype), type.shape)
 
 
 def _replay(seen: dict[Value, Tensor], node: Node, operands: list[Tensor]) -> tuple[Tensor, ...]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..backends.llvm.checks import Bytes, Expect, Length, Referent, Same
+from ..backends.llvm.checks import Bytes, Distinct, Expect, Length, Referent, Same
 from ..tensor import Tensor
 from .trace import Trace, value_at
 
@@ -13,10 +13,11 @@ from .trace import Trace, value_at
 def describe_miss(trace: Trace, number: int, flat: Sequence[Any]) -> str:
     """Which check failed: the path, and old -> new where both can be shown."""
     check = trace.checks[number]
+    if isinstance(check.expect, Distinct):
+        return "two of the objects that it reads were different, now they are one"
     expected = shown(check.expect, trace)
     value = value_at(trace.checks, number, flat)
-    now = str(value.type) if isinstance(value, Tensor) else repr(value)
-    now = now if len(now) <= 40 else now[:37] + "..."
+    now = str(value.type) if isinstance(value, Tensor) else _text(value)
     return f"{path_of(trace, number)} was {expected}, now {now}"
 
 
@@ -32,15 +33,23 @@ def shown(expect: Expect, trace: Trace) -> str:
     """What a check expects, in a few words."""
     match expect:
         case Same(value):
-            text = repr(value)
-            return text if len(text) <= 40 else text[:37] + "..."
+            return _text(value)
         case Referent(ref):
             return f"the same {type(ref()).__name__}"
         case Length(length):
             return str(length)
-        case Bytes(array):
-            return f"an ndarray of the same {array.nbytes} bytes"
+        case Bytes(content=content):
+            return f"an ndarray of the same {len(content)} bytes"
     position = getattr(expect, "position", None)
     if position is not None:
         return str(trace.program.recorded.inputs[position].type)
     return type(expect).__name__.lower()
+
+
+def _text(value: object) -> str:
+    """A value in at most 40 characters."""
+    try:
+        text = repr(value)
+    except Exception:  # the user's `__repr__`: the call is not to fail for what nobody may read
+        text = f"a {type(value).__name__}"
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -8,11 +8,13 @@ its getter.
 
 from __future__ import annotations
 
+import enum
 import functools
 import types
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from ..autodiff.tape import GradientTape
 from ..backends.llvm.checks import (
     Absent,
     Anything,
@@ -25,6 +27,7 @@ from ..backends.llvm.checks import (
     Same,
     Source,
 )
+from ..variable import Variable
 from .code import Names
 from .leaves import STRUCTURE, Entry
 from .userland import is_library_module, is_library_object, is_opaque_function
@@ -33,6 +36,13 @@ if TYPE_CHECKING:
     from .reach import Snapshot
 
 _MISSING = object()
+_OPENS_TAPE = GradientTape.__enter__.__code__
+_OF_VARIABLES = frozenset({"name", "trainable"})
+"""What a Variable holds beside its value, which is an input."""
+_OF_FUNCTIONS = frozenset(
+    {"__name__", "__qualname__", "__doc__", "__defaults__", "__kwdefaults__", "__annotations__"}
+)
+"""What a function holds beside its attributes, and code can read as data."""
 
 
 class Objects:
@@ -40,7 +50,8 @@ class Objects:
 
     def __init__(self, walk: Snapshot) -> None:
         self._walk = walk
-        self._attributes: set[str] = set()
+        # Tapes, which are not followed, look at this on behalf of the body.
+        self._attributes = {"trainable"} if walk.runs(_OPENS_TAPE) else set[str]()
         self._dynamic = False
         self._careful = False
         self.compares = False
@@ -57,6 +68,11 @@ class Objects:
         if (names.dynamic or names.catches) and not self._careful:
             self._careful = True
             self._followed.clear()  # what is missing matters now, also where it was looked before
+
+    def look_everywhere(self) -> None:
+        """Code that can run computes the names that it looks up."""
+        nothing: frozenset[str] = frozenset()
+        self.extend(Names(nothing, nothing, nothing, dynamic=True, catches=True, compares=False))
 
     def add(self, value: Any, path: str, here: Source) -> None:
         kind = value if isinstance(value, type) else type(value)
@@ -96,9 +112,13 @@ class Objects:
             everything = {n for n in vars(value) if not _is_dunder(n)} if all_names else set()
             return everything | names & vars(value).keys()
         if isinstance(value, types.FunctionType):
-            return names & vars(value).keys()
-        classes = _user_classes(value)
-        if self._walk.shows(value):
+            return names & (vars(value).keys() | _OF_FUNCTIONS)
+        if isinstance(value, Variable):
+            return set(_OF_VARIABLES if self._dynamic else names & _OF_VARIABLES)
+        classes = [*_user_classes(value), *_user_metaclasses(value)]
+        if isinstance(value, enum.EnumMeta) and self._walk.shows(value):
+            names.add("_member_map_")  # what iteration over it and calls of it read
+        elif self._walk.shows(value):
             names |= set(_own(value)) | {n for c in type(value).__mro__ for n in _slots(c)}
         if self._dynamic:
             names |= set(_own(value)) | {n for c in classes for n in vars(c) if not _is_dunder(n)}
@@ -107,11 +127,12 @@ class Objects:
         return names | self._special_of(value)
 
     def _on_classes(self, value: Any) -> set[str]:
-        """All that the value's class and its bases hold."""
+        """All that the value's class and its bases hold, and of a class its metaclass too."""
         kind = value if isinstance(value, type) else type(value)
         if kind not in self._held:
             self._held[kind] = {name for c in kind.__mro__ for name in c.__dict__}
-        return self._held[kind]
+        metaclasses = _user_metaclasses(value)
+        return self._held[kind].union(*map(vars, metaclasses)) if metaclasses else self._held[kind]
 
     def _special_of(self, value: Any) -> set[str]:
         """Methods that Python calls without naming them, in classes of the user's."""
@@ -139,7 +160,7 @@ class Objects:
             )
             expect = Keys(tuple(own)) if self._dynamic else Length(len(own))
             self._walk.check(f"keys of {path}", vars_here, Itself(), expect, own, "keys", *own)
-        for kind in _user_classes(value):
+        for kind in [*_user_classes(value), *_user_metaclasses(value)]:
             count = len(vars(kind))
             where = f"len(vars({kind.__name__}))"
             self._walk.check(
@@ -153,6 +174,10 @@ class Objects:
             self._walk.walk(vars(value)[name], path, here, Key(name))
         elif isinstance(value, type):
             self._class_attribute(value, name, path, here)
+            for kind in _user_metaclasses(value)[:1]:
+                self._class_attribute(kind, name, f"{kind.__name__}.{name}", Kept(kind))
+        elif isinstance(value, types.FunctionType) and name in _OF_FUNCTIONS:
+            self._walk.walk(getattr(value, name), path, here, Attribute(name))
         else:
             self._instance_attribute(value, name, path, here)
 
@@ -250,8 +275,15 @@ def _slots(kind: type) -> list[str]:
 
 
 def _user_classes(value: Any) -> list[type]:
-    """Classes of Python code that attributes of the value are looked up in."""
-    return _user_bases(value if isinstance(value, type) else type(value))
+    """Classes of Python code that attributes of the value are looked up in; of a class, its
+    metaclass comes last."""
+    above = _user_bases(type(value))
+    return _user_bases(value) + above if isinstance(value, type) else above
+
+
+def _user_metaclasses(value: Any) -> list[type]:
+    """Classes of Python code that attributes of a class are looked up in, after its own."""
+    return _user_bases(type(value)) if isinstance(value, type) else []
 
 
 @lru_cache(maxsize=4096)  # classes of one program

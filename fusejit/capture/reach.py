@@ -43,6 +43,7 @@ from ..backends.llvm.checks import (
     Attribute,
     Bytes,
     Content,
+    Distinct,
     Exactly,
     Expect,
     Field,
@@ -55,13 +56,13 @@ from ..backends.llvm.checks import (
     Keys,
     Length,
     Of,
-    Other,
     Referent,
     Same,
     Source,
     Take,
     Twin,
 )
+from ..config import Config
 from ..tensor import Tensor
 from ..variable import Variable
 from .code import names_of, nested_code
@@ -74,13 +75,16 @@ from .leaves import (
     same_expectation,
     weakly,
 )
+from .natives import bound_to, names_read_by
 from .objects import Objects
 from .userland import (
     has_hidden_state,
     is_immutable,
+    is_known_by_content,
     is_library_object,
     is_opaque_function,
     library_files,
+    looks_up_names,
 )
 
 _SCALARS = (
@@ -121,22 +125,29 @@ class Snapshot(Leaves):
         self._ran = ran
         self._floats = floats
         self._bound: dict[int, Of] = {}
-        self._containers: dict[int, Of] = {}
+        self._matched: dict[int, Of] = {}  # by what they hold: others may take their place
         self._objects = Objects(self)
         for position, (name, value) in enumerate(zip(names, args, strict=True)):
             self.walk(value, name, Arg(position), Itself())
         self.walk(function, function.__name__, Kept(function), Itself())
         self._objects.follow()
-        if self._objects.compares:
+        if self.judges:
             self._tell_apart()
 
     def _tell_apart(self) -> None:
-        """Code that compares by identity ran: different objects must stay different."""
-        found = list(self._bound.values())
-        for number, one in enumerate(found):
-            for other in found[:number]:
-                path = f"{self.paths[one.check]} is {self.paths[other.check]}"
-                self.check(path, one, Itself(), Other(other.check), one, STRUCTURE)
+        """What was different objects must stay different: the body may write into one of them, and
+        back again. Of what is immutable only code that compares by identity could know."""
+        compares = self._objects.compares
+        found = [
+            here
+            for here in self._matched.values()
+            if compares or not isinstance(self.value_behind(here), tuple)
+        ]
+        found += self._bound.values() if compares else ()
+        if len(found) > 1:
+            numbers = tuple(sorted(here.check for here in found))
+            path = "the objects that it reads"
+            self.check(path, found[0], Itself(), Distinct(numbers), found, STRUCTURE)
 
     @property
     def judges(self) -> bool:
@@ -208,19 +219,18 @@ class Snapshot(Leaves):
             self.refuse(f"{path} is a {type(value).__name__}, a subclass of ndarray")
         elif isinstance(source, Arg) and isinstance(take, Itself):
             self._bind(value, path, source, take, ArrayInput(len(self.inputs)))
-        elif not value.flags.c_contiguous or value.dtype.hasobject:
-            self.refuse(f"{path} is an ndarray that is not C-contiguous; make it a Tensor")
+        elif not (value.flags.c_contiguous and value.flags.aligned) or value.dtype.hasobject:
+            kind = "C-contiguous and aligned"
+            self.refuse(f"{path} is an ndarray that is not {kind}; make it a Tensor")
         else:
-            content = (value.shape, value.dtype, value.tobytes())
-            self.check(path, source, take, Bytes(value), value, "array", id(value), *content)
+            content = (value.dtype, value.shape, value.tobytes())  # of now: it may change at once
+            token = "array", id(value), *content
+            here = self.check(path, source, take, Bytes(*content), value, *token)
+            self._same_object(value, path, here)
             self.arrays[id(value)] = value
 
     def _container(self, value: Any, path: str, source: Source, take: Take) -> None:
-        expect = Exactly(type(value))
-        here = self.check(path, source, take, expect, value, "container", type(value), id(value))
-        first = self._containers.setdefault(id(value), here)
-        if first != here:  # its content is guarded where it was met first: it must stay the same
-            self.check(path, here, Itself(), Twin(first.check), value, STRUCTURE)
+        here = self._by_content(value, path, source, take)
         if self.visited(value):
             return
         if isinstance(value, dict):
@@ -231,6 +241,19 @@ class Snapshot(Leaves):
                 self.walk(item, f"{path}[{index}]", here, Item(index))
         if not is_library_object(value):
             self._inside(value, path, here)
+
+    def _by_content(self, value: Any, path: str, source: Source, take: Take) -> Of:
+        """An object that any other of its class may stand in for that holds the same."""
+        kind = type(value)
+        here = self.check(path, source, take, Exactly(kind), value, "content", kind, id(value))
+        self._same_object(value, path, here)
+        return here
+
+    def _same_object(self, value: Any, path: str, here: Of) -> None:
+        """What it holds is guarded where it was met first; elsewhere it must be that object."""
+        first = self._matched.setdefault(id(value), here)
+        if first != here:
+            self.check(path, here, Itself(), Twin(first.check), value, STRUCTURE)
 
     def _dict(self, value: dict[Any, Any], path: str, here: Of) -> None:
         """Its items, in their order: Python code may iterate."""
@@ -247,19 +270,30 @@ class Snapshot(Leaves):
             self.walk(item, f"{path}[{key!r}]", here, Key(key))
 
     def _identity(self, value: Any, path: str, source: Source, take: Take) -> None:
-        """Anything else: the same object, and then what can be read from it."""
+        """Anything else: the same object, and then what can be read from it. Of a class that says
+        itself what is equal (a dataclass) any object will do that holds the same."""
         if isinstance(value, types.MethodType):
             here = self.check(path, source, take, Exactly(types.MethodType), value, "method")
             self.walk(value.__func__, f"{path}.__func__", here, Attribute("__func__"))
             self.walk(value.__self__, f"{path}.__self__", here, Attribute("__self__"))
             return
-        ref = weakly(value)
-        expect: Expect = Same(value) if ref is None else Referent(ref)
-        here = self.check(path, source, take, expect, value, "object", id(value))
+        if looks_up_names(value, path.rpartition(".")[2]):
+            self._objects.look_everywhere()
+        if is_known_by_content(type(value)):
+            here = self._by_content(value, path, source, take)
+        else:
+            ref = weakly(value)
+            expect: Expect = Same(value) if ref is None else Referent(ref)
+            here = self.check(path, source, take, expect, value, "object", id(value))
         if not self.visited(value):
             self._inside(value, path, here)
 
     def _inside(self, value: Any, path: str, here: Of) -> None:
+        names, owner = names_read_by(value), bound_to(value)
+        if names is not None:
+            self._objects.extend(names)
+        if owner is not None:
+            self.walk(owner, f"{path}.__self__", here, Attribute("__self__"))
         if isinstance(value, types.FunctionType):
             self._function(value, path, here)
         elif isinstance(value, types.ModuleType):
@@ -272,9 +306,15 @@ class Snapshot(Leaves):
                 self.walk(getattr(value, name), f"{path}.{name}", here, Attribute(name))
         elif isinstance(value, functools._lru_cache_wrapper):
             self.refuse(f"{path} is a cached function, which need not run its body")
-        elif value in (memoryview, bytearray):
+        elif value is memoryview or value is bytearray:
             self.refuse(f"{path} can read arrays unseen")
-        elif isinstance(value, Variable) or (isinstance(value, type) and is_library_object(value)):
+        elif isinstance(value, Config):
+            settings = value.settings
+            take = Attribute("settings")
+            self.check(f"{path}.settings", here, take, Same(settings), settings, id(settings))
+        elif isinstance(value, Variable):
+            self._objects.add(value, path, here)
+        elif isinstance(value, type) and is_library_object(value):
             return
         elif type(value) is types.SimpleNamespace:
             self._objects.add(value, path, here)
@@ -293,9 +333,12 @@ class Snapshot(Leaves):
     def _function(self, function: types.FunctionType, path: str, here: Of) -> None:
         code = function.__code__
         self.check(f"{path}.__code__", here, Field("code"), Same(code), code, id(code))
+        opaque = is_opaque_function(function)
+        if not opaque:
+            self._objects.add(function, path, here)  # attributes are read without running it
         if not self.runs(code):
             return
-        if not is_opaque_function(function):
+        if not opaque:
             self._names(function, path, here)
         for name, cell in zip(code.co_freevars, function.__closure__ or (), strict=True):
             self._cell(cell, f"{path}.{name}")
@@ -306,7 +349,6 @@ class Snapshot(Leaves):
         self.codes.update(nested_code(code))
         names = names_of(code)
         self._objects.extend(names)
-        self._objects.add(function, path, here)
         for name, value in (
             ("defaults", function.__defaults__),
             ("kwdefaults", function.__kwdefaults__),

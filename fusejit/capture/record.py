@@ -8,13 +8,12 @@ import time
 import types
 import weakref
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import optree
 
 from .. import dispatch
+from ..autodiff import trees
 from ..backends.llvm.checks import (
     Arg,
     ArrayInput,
@@ -25,11 +24,13 @@ from ..backends.llvm.checks import (
     Input,
     Itself,
 )
+from ..frozen import frozen
 from ..ir.graph import Value
 from ..tensor import Tensor
 from ..variable import Variable
 from .floats import Floats
 from .leaves import Unreachable, changes
+from .nested import flatten
 from .parameters import Parameters
 from .purity import Watch, watching
 from .reach import Snapshot
@@ -41,7 +42,7 @@ _BINDS = (Input, ArrayInput, FloatInput)
 _RETURNED = (type(None), bool, int, float, complex, str, bytes, enum.Enum, np.dtype)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Refusal:
     """Why a call cannot be replayed. `lasting`: the same call will be refused again."""
 
@@ -50,7 +51,7 @@ class Refusal:
     lasting: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recording:
     """What came of one recorded call: its result, and a trace or the reason for none."""
 
@@ -82,9 +83,9 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
 def _unwatched(returned: Any, flat: Sequence[Any], given: Sequence[Any]) -> Any:
     """The result with the user's own ndarrays in place of the watched ones."""
     originals = {id(new): old for old, new in zip(flat, given, strict=True) if old is not new}
-    if not any(id(leaf) in originals for leaf in optree.tree_leaves(returned, none_is_leaf=True)):
+    if not originals or not any(id(leaf) in originals for leaf in trees.leaves(returned)):
         return returned
-    return optree.tree_map(lambda leaf: originals.get(id(leaf), leaf), returned, none_is_leaf=True)
+    return trees.map_leaves(lambda leaf: originals.get(id(leaf), leaf), returned)
 
 
 def defined_at(function: types.FunctionType) -> str:
@@ -162,7 +163,8 @@ def _bound(
         if isinstance(check.expect, _BINDS):
             known = values[check.expect.position]
             assert known is not None, "the walk before declared it"
-            check = replace(check, expect=type(check.expect)(positions[known]))
+            expect = type(check.expect)(positions[known])
+            check = Check(check.source, check.take, expect)
         bound.append(check)
     for variable, position in recorder.variables.items():
         bound.append(Check(Behind(weakref.ref(variable)), Attribute("_value"), Input(position)))
@@ -173,13 +175,9 @@ def _bound(
 def _trace(
     after: Snapshot, recorder: Recorder, returned: Any, given: Sequence[Any], where: str
 ) -> Trace | Refusal:
+    leaves: list[Any] = []
     containers: list[Any] = []
-
-    def is_leaf(node: Any) -> bool:
-        containers.append(node)
-        return False
-
-    leaves, tree = optree.tree_flatten(returned, is_leaf=is_leaf, none_is_leaf=True)
+    nested = flatten(returned, leaves, containers)
     mutable = [c for c in containers if isinstance(c, (list, dict))]
     if any(map(after.reaches, mutable)) or len(set(map(id, mutable))) < len(mutable):
         return Refusal("it returns a list or dict that is also kept elsewhere", where)
@@ -222,11 +220,16 @@ def _trace(
         program=Program(
             graph,
             frozenset(n for v, n in recorder.variables.items() if v not in recorder.assigned),
+            {
+                recorder.variables[v]: len(outputs) + number
+                for number, v in enumerate(recorder.assigned)
+                if v in recorder.variables
+            },
         ),
         checks=tuple(checks),
         paths=tuple(after.paths),
         nargs=len(given),
-        tree=tree,
+        nested=nested,
         leaves=tuple(described),
         variables=tuple((position, weakref.ref(v)) for v, position in recorder.variables.items()),
         assigned=tuple(weakref.ref(v) for v in recorder.assigned),

@@ -3,11 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from .. import dispatch
+from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
 from ..tensor import Tensor, wrap
 from .trace import Call
+
+Flags: TypeAlias = tuple[bool, ...]
+
+
+def watched_among(operands: Sequence[Tensor]) -> Flags:
+    """Which operands of a recorded program may be asked for a gradient: those that a tape watches.
+
+    Where others than tapes look on, the program may be recorded, and differentiated later: any.
+    """
+    handlers = list(dispatch.handlers())
+    if not handlers:
+        return (False,) * len(operands)
+    tapes = [handler for handler in handlers if isinstance(handler, GradientTape)]
+    if len(tapes) < len(handlers):
+        return tuple([is_differentiable(x.dtype) for x in operands])
+    return tuple(map(any, zip(*(map(tape.watches, operands) for tape in tapes), strict=True)))
 
 
 def apply(op: Call, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:

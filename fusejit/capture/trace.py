@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import weakref
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import optree
 
 from .. import collector, dispatch
 from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
+from ..backends.llvm.abi import laid_out
 from ..backends.llvm.checks import (
     Arg,
     ArrayInput,
@@ -32,17 +33,21 @@ from ..backends.llvm.checks import (
 )
 from ..config import config
 from ..dtypes import TensorType
+from ..frozen import frozen
 from ..ir.graph import Constant, Graph, Value
 from ..op import Array, Op, Params
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, detached, wrap
 from ..variable import Variable
+from .nested import Nested, build
 
 if TYPE_CHECKING:
+    from ..backends.held import Held
     from ..backends.llvm.callable import Entry
     from ..backends.llvm.runtime import NativePlan
     from ..backends.plan import Plan
 
 BINDS = (Input, ArrayInput, FloatInput)
+_ASSIGN = vars(Variable)["_value"].__set__
 
 
 class Stopped(Exception):
@@ -60,6 +65,9 @@ class Program:
     unchanging: frozenset[int] = frozenset()
     """Positions of inputs that are Variables which it does not assign: likely the same arrays at
     the next call, so what is packed from them is kept."""
+    replaced: Mapping[int, int] = field(default_factory=dict)
+    """Position of an input that is a Variable -> number of the result that it is assigned: that may
+    take its memory where nothing else refers to it."""
 
     @cached_property
     def stages(self) -> dict[str, Graph]:
@@ -74,10 +82,13 @@ class Program:
 
     @cached_property
     def plan(self) -> Plan:
+        from ..backends.llvm.target import is_narrow
         from ..backends.lower import lower
 
         reuse = not config.settings.no_reuse
-        return lower(self.fused, reuse, self.unchanging if reuse else ())
+        if not reuse:
+            return lower(self.fused, reuse, narrow=is_narrow())
+        return lower(self.fused, reuse, self.unchanging, self.replaced, is_narrow())
 
     @cached_property
     def native(self) -> NativePlan:
@@ -104,14 +115,14 @@ class Program:
 
     def run(self, arrays: Sequence[Array]) -> list[Array]:
         """The results for these inputs; Stopped if a guard does not hold."""
-        outputs = self.native.run([np.ascontiguousarray(a) if a.ndim else a for a in arrays])
+        outputs = self.native.run(list(map(laid_out, arrays)))
         if not isinstance(outputs, list):
             raise Stopped(self.plan.steps[outputs.step].where)
         found = {"plan": outputs, "input": arrays}
         return [at._data if kind == "constant" else found[kind][at] for kind, at in self.sources]
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class Call(Op):
     """A recorded function as an op: how tapes see a replayed call. One entry, whatever it holds."""
 
@@ -135,6 +146,18 @@ def call_op(program: Program, vjp: Callable[..., Any] | None) -> Call:
     )
 
 
+@frozen(eq=False)
+class Branch:
+    """Where a path leaves another, and what is left to do from there on. See `tree`."""
+
+    parent: Trace
+    step: int  # of the parent's plan: the guard
+    seen: bytes  # what it looks at on this path
+    program: Program  # its inputs are those of the whole path, then the carried
+    carried: tuple[Held, ...]  # where the parent's plan holds them
+    numbers: tuple[int, ...]  # of the inputs, see `Numbering`
+
+
 @dataclass(eq=False)
 class Trace:
     """One path: when it applies, what runs, how results are put together, what is assigned."""
@@ -143,7 +166,7 @@ class Trace:
     checks: tuple[Check, ...]
     paths: tuple[str, ...]  # what the checks of the reach snapshot look at
     nargs: int
-    tree: Any  # optree.PyTreeSpec of the result
+    nested: Nested | None  # how the result is
     leaves: tuple[tuple[str, Any], ...]
     # ("result", number), ("value", a scalar) or ("variable", weak reference)
     variables: tuple[
@@ -156,6 +179,14 @@ class Trace:
     milliseconds: dict[str, float] = field(default_factory=dict)
     num_compiles: int = 0
     num_loads: int = 0  # kernels found compiled on disk
+    branch: Branch | None = None  # None: a root, entered from the top
+    exits: dict[tuple[int, bytes], list[Trace]] = field(default_factory=dict)
+    """(guard of what runs, what it saw) -> the paths that go on from there"""
+
+    @property
+    def runs(self) -> Program:
+        """What a replay of this path runs: all of it, or the rest."""
+        return self.program if self.branch is None else self.branch.program
 
     @cached_property
     def entry(self) -> Entry:
@@ -165,14 +196,15 @@ class Trace:
         return entry_of(self)
 
     def finish(self, found: Sequence[Tensor]) -> Any:
-        """Commit the assignments, and nest the results as the function returned them."""
+        """Nest the results as the function returned them, and commit the assignments."""
         first = len(found) - len(self.assigned)
-        for ref, value in zip(self.assigned, found[first:], strict=True):
-            variable = ref()
-            assert variable is not None, "the checks saw it alive"
-            dispatch.top().assign(variable, value)
-        leaves = [_leaf(kind, at, found) for kind, at in self.leaves]
-        return optree.tree_unflatten(self.tree, leaves)
+        variables = [ref() for ref in self.assigned]
+        assert None not in variables, "the checks saw them alive"
+        values = list(map(detached, found[first:]))
+        result = build(self.nested, (_leaf(kind, at, found) for kind, at in self.leaves))
+        # All in one call of C code: an interrupt comes before it or after it.
+        deque(map(_ASSIGN, variables, values), maxlen=0)
+        return result
 
     def replay(self, inputs: Sequence[Any]) -> Any:
         """Run without native entry; Stopped if a guard does not hold. The checks were seen to
@@ -211,14 +243,24 @@ def _leaf(kind: str, at: Any, found: Sequence[Tensor]) -> Any:
 
 def make_contiguous(value: object) -> bool:
     """Lay a Tensor out as native code walks it, in place; whether that was needed."""
-    if type(value) is not Tensor or value._data.flags.c_contiguous:
+    if type(value) is not Tensor:
         return False
-    value._data = value._data.copy(order="C")
-    return True
+    given, value._data = value._data, laid_out(value._data)
+    return value._data is not given
+
+
+def as_walked(flat: Sequence[Any]) -> tuple[Any, ...]:
+    """Arguments as native code takes them: copies of ndarrays that lie otherwise, one of each. No
+    recording depends on how an ndarray lies, see `watched`."""
+    copies = {id(value): laid_out(value) for value in flat if type(value) is np.ndarray}
+    return tuple([copies.get(id(value), value) for value in flat])
 
 
 def straighten(checks: Sequence[Check], args: Sequence[Any]) -> bool:
-    """`make_contiguous` on all that the checks would bind; whether any was needed."""
+    """`make_contiguous` on all that the checks would bind; whether any was needed. Arguments are
+    contiguous already."""
+    if all(isinstance(c.source, Arg) for c in checks if isinstance(c.expect, Input)):
+        return False
     values = _values(checks, args)
     found = [
         make_contiguous(value)

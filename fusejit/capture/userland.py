@@ -6,9 +6,9 @@ import builtins
 import collections
 import enum
 import importlib.util
+import operator
 import os
 import sys
-import sysconfig
 import types
 from functools import lru_cache
 from typing import Any
@@ -18,9 +18,8 @@ import numpy as np
 from ..op import RECORD_CODE
 
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
-_STANDARD = tuple(
-    os.path.realpath(sysconfig.get_paths()[key]) + os.sep for key in ("stdlib", "platstdlib")
-)
+# What sysconfig says of "stdlib" and would take 2 ms to say; "platstdlib" has modules of C only.
+_STANDARD = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
 # Packages that the core calls: what they do on its behalf is not the user's doing.
 _CALLED = tuple(
     os.path.realpath(folder) + os.sep
@@ -65,12 +64,15 @@ _IMPURE_NUMPY = frozenset(
         "asfortranarray",
         "asanyarray",
         "fromiter",
+        "_get_extobj_dict",
         "copyto",
         "putmask",
         "place",
         "put",
     ]
 )
+# Functions in Python whose results depend on what no argument shows, and call no C that would tell.
+_OF_THE_PROCESS = frozenset({("os", "getenv"), ("os", "getenvb"), ("logging", "getLogger")})
 _PURE_TYPES = (
     bool,
     int,
@@ -93,6 +95,16 @@ _PURE_TYPES = (
     types.MappingProxyType,
     types.SimpleNamespace,
     types.GenericAlias,
+)
+# What a method changes of these is theirs, and seen where the call can reach them.
+_PURE_OWNERS = (
+    *(kind for kind in _PURE_TYPES if kind is not object),
+    collections.deque,
+    types.GeneratorType,
+)
+_FINDERS = (
+    *(getattr, setattr, delattr, hasattr, vars, dir),
+    *(object.__getattribute__, type.__getattribute__, operator.attrgetter, operator.methodcaller),
 )
 
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # bits of type.__flags__
@@ -193,9 +205,20 @@ def is_written_in_python(kind: type) -> bool:
     """A class statement leaves `__dict__`, `__slots__` or `__weakref__`, or a base has one."""
     if not kind.__flags__ & _HEAP_TYPE or kind.__flags__ & _IMMUTABLE_TYPE:
         return False
+    if issubclass(kind, type):
+        return True  # a metaclass: classes have these three without it
     marks = ("__dict__", "__slots__", "__weakref__")
     heap = [c for c in kind.__mro__ if c.__flags__ & _HEAP_TYPE]
     return any(mark in vars(c) for c in heap for mark in marks)
+
+
+@lru_cache(maxsize=8192)  # as above
+def is_known_by_content(kind: type) -> bool:
+    """Whether a class of the user's says itself what is equal, as dataclasses do: nothing tells its
+    instances apart but what they hold, and `is`."""
+    by_identity = (object.__eq__, object.__hash__, object.__repr__)
+    own = (kind.__eq__, kind.__hash__, kind.__repr__)
+    return not is_library_object(kind) and not any(map(operator.is_, own, by_identity))
 
 
 def library_files(value: Any) -> list[str] | None:
@@ -222,6 +245,16 @@ def is_immutable(value: Any) -> bool:
     return kind.__module__.startswith("fusejit.") or "cython" in kind.__name__
 
 
+def looks_up_names(value: Any, called: str) -> bool:
+    """Whether calling it looks up attributes by names that it is given, or that it holds, where
+    bytecode that calls it so does not show it (see `code`)."""
+    if type(value) in (operator.attrgetter, operator.methodcaller):
+        return True
+    inspect = sys.modules.get("inspect")
+    finders = (*_FINDERS, getattr(inspect, "getmembers", None))
+    return any(value is each for each in finders) and called != value.__name__
+
+
 def has_hidden_state(kind: type) -> bool:
     """Whether instances of a Python class inherit content from C that no attribute shows."""
     plain = (object, list, tuple, dict, BaseException, type, *_ATOMS)
@@ -229,6 +262,11 @@ def has_hidden_state(kind: type) -> bool:
         not is_written_in_python(base) and not issubclass(base, plain[1:]) and base is not object
         for base in kind.__mro__
     )
+
+
+def reads_the_process(frame: types.FrameType) -> bool:
+    """Whether this is a function of a library that looks up what anyone may have changed."""
+    return (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _OF_THE_PROCESS
 
 
 def is_pure_callable(function: Any) -> bool:
@@ -244,7 +282,14 @@ def is_pure_callable(function: Any) -> bool:
             return True
         if module is not None and module.split(".")[0] == "numpy":
             return "random" not in module and function.__name__ not in _IMPURE_NUMPY
-        return getattr(function, "__objclass__", None) in _PURE_TYPES
+        return _is_pure_type(getattr(function, "__objclass__", None))
     if isinstance(owner, type):
-        return owner in _PURE_TYPES
-    return isinstance(owner, _PURE_TYPES) and not isinstance(owner, np.generic)
+        return _is_pure_type(owner)
+    if type(owner).__module__ in _IMMUTABLE_MODULES:
+        return True
+    return isinstance(owner, _PURE_OWNERS) and not isinstance(owner, np.generic)
+
+
+def _is_pure_type(kind: type | None) -> bool:
+    """By identity: to compare a class may run its metaclass."""
+    return any(kind is pure for pure in _PURE_TYPES)

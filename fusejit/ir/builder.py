@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from ..dtypes import TensorType
@@ -75,29 +76,33 @@ def rewrite(graph: Graph, rule: Rule, stage: str) -> Graph:
     builder.inputs, builder.input_names = list(graph.inputs), list(graph.input_names)
     new: dict[Value, Value] = {}
     producers: dict[Value, Node] = {}
+    nodes = builder.nodes
     for node in graph.nodes:
-        inputs = tuple(new.get(v, v) for v in node.inputs)
-        before = len(builder.nodes)
-        outputs = rule(node, inputs, builder, producers)
+        before, renamed = len(nodes), with_inputs(node, new)
+        outputs = rule(node, renamed.inputs, builder, producers)
         if outputs is None:
-            unchanged = all(a is b for a, b in zip(inputs, node.inputs, strict=True))
-            kept = (
-                node if unchanged else Node(node.op, inputs, node.outputs, node.params, node.where)
-            )
-            builder.nodes.append(kept)
+            nodes.append(renamed)
         else:
             new.update(zip(node.outputs, outputs, strict=True))
-        for added in builder.nodes[before:]:
-            producers.update((value, added) for value in added.outputs)
-    outputs = tuple(new.get(v, v) for v in graph.outputs)
-    effects = tuple((name, new.get(v, v)) for name, v in graph.effects)
-    return Graph(
-        graph.name,
-        graph.inputs,
-        graph.input_names,
-        tuple(builder.nodes),
-        outputs,
-        effects,
-        graph.notes,
-        stage,
+        for added in nodes[before:]:
+            for value in added.outputs:
+                producers[value] = added
+    return replace(renamed_results(graph, new), nodes=tuple(nodes), stage=stage)
+
+
+def with_inputs(node: Node, new: Mapping[Value, Value]) -> Node:
+    """`node`, reading the values that have come in the place of others."""
+    for value in node.inputs:
+        if value in new:
+            inputs = tuple([new.get(v, v) for v in node.inputs])
+            return Node(node.op, inputs, node.outputs, node.params, node.where)
+    return node
+
+
+def renamed_results(graph: Graph, new: Mapping[Value, Value]) -> Graph:
+    """`graph` with results that have come in the place of others."""
+    return replace(
+        graph,
+        outputs=tuple([new.get(v, v) for v in graph.outputs]),
+        effects=tuple([(name, new.get(v, v)) for name, v in graph.effects]),
     )

@@ -16,28 +16,27 @@ differs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-import numpy as np
-
 from ..dtypes import TensorType
+from ..frozen import frozen
 from ..op import Array, Op
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Value:
     """One array of the graph."""
 
     type: TensorType
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Constant(Value):
     """A value known when the graph was made: a Python number or list in the user's code."""
 
-    array: Array = field(default_factory=lambda: np.zeros(()))
+    array: Array
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,7 +95,7 @@ class Graph:
         return format_graph(self)
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class GuardOp(Op):
     """Stops a replay whose operand has other bytes than `expected`, a parameter."""
 
@@ -106,7 +105,7 @@ class GuardOp(Op):
         return ()
 
 
-@dataclass(frozen=True, slots=True, eq=False, repr=False, kw_only=True)
+@frozen(eq=False, kw_only=True)
 class FusedOp(Op):
     """Several ops as one kernel. Parameters: kind (FusedKind) and body (Graph)."""
 

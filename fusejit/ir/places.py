@@ -18,6 +18,8 @@ from .affine import Affine, identity, linear, zero
 from .graph import Node, Value
 
 Place: TypeAlias = tuple[Affine, ...]
+Read: TypeAlias = "tuple[Value, Place | Affine]"
+"""A value and where it is read."""
 Shape: TypeAlias = tuple[int, ...]
 Part: TypeAlias = tuple[Any, ...]
 """A piece of scalar code: (dtype, number of the argument), or (Program, parts it is applied to)."""
@@ -75,7 +77,7 @@ def align(place: Place, shape: Shape) -> Place:
 
 def operand_places(
     node: Node, place: Place, is_leaf: Callable[[Value], bool], rank: int
-) -> list[tuple[Value, Place | Affine]]:
+) -> list[Read]:
     """What `node` (a view or an elementwise op) reads to give its result at `place`."""
     if isinstance(node.op, View):
         (operand,) = node.inputs
@@ -95,7 +97,7 @@ class Expansion:
         self.reads: dict[tuple[Value, Affine], int] = {}
         self.producer = producer
         self._parts: list[Part] = []
-        self._known: dict[tuple[Value, Place | Affine], int] = {}
+        self._known: dict[Read, int] = {}
 
     def is_leaf(self, value: Value) -> bool:
         node = self.producer(value)
@@ -105,27 +107,25 @@ class Expansion:
         """The number of the part that computes `value` at `place` (at the loop's own indices if
         None)."""
         start = (value, identity(len(self.shape)) if place is None else place)
-        stack: list[tuple[Value, Place | Affine]] = [start]
-        waiting: dict[tuple[Value, Place | Affine], list[tuple[Value, Place | Affine]]] = {}
-        while stack:  # an explicit stack: fused chains may be deeper than Python's
-            key = stack[-1]
+        # An explicit stack: fused chains may be deeper than Python's. What waits for its operands
+        # lies there with them, and below them.
+        stack: list[tuple[Read, tuple[Node, list[Read]] | None]] = [(start, None)]
+        while stack:
+            key, waiting = stack.pop()
             if key in self._known:
-                stack.pop()
                 continue
-            node = self.producer(key[0])
-            if node is None or isinstance(node.op, Source):
+            if waiting is not None:
+                node, operands = waiting
+                self._known[key] = self._apply(node, [self._known[o] for o in operands])
+                continue
+            made = self.producer(key[0])
+            if made is None or isinstance(made.op, Source):
                 self._known[key] = self._leaf(*key)
                 continue
-            assert isinstance(key[1], tuple), "only leaves are addressed linearly"
-            operands = waiting.pop(key, None)
-            if operands is None:
-                operands = operand_places(node, key[1], self.is_leaf, len(self.shape))
-                missing = [operand for operand in operands if operand not in self._known]
-                if missing:
-                    waiting[key] = operands
-                    stack.extend(missing)
-                    continue
-            self._known[key] = self._apply(node, [self._known[operand] for operand in operands])
+            assert not isinstance(key[1], Affine), "only leaves are addressed linearly"
+            operands = operand_places(made, key[1], self.is_leaf, len(self.shape))
+            stack.append((key, (made, operands)))
+            stack.extend([(operand, None) for operand in operands])
         return self._known[start]
 
     def _leaf(self, value: Value, place: Place | Affine) -> int:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ..frozen import frozen
 from ..scalar import F32, F64, I32, I64, DType, Expr, bitcast, constant, fma, select
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Format:
     """What the algorithms need to know of a floating-point format."""
 

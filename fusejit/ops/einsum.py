@@ -8,9 +8,9 @@ nobody needs any more are contracted by matmul, which BLAS runs.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from ..errors import ShapeError
+from ..frozen import frozen
 from ..operators import ArrayLike
 from ..tensor import Tensor, asarray
 from .matmul import diagonal, matmul
@@ -18,7 +18,7 @@ from .reduce import sum
 from .shape import moveaxis, permute_dims, reshape, squeeze
 
 
-@dataclass(frozen=True)
+@frozen
 class _Term:
     """An array and one label for each of its axes."""
 

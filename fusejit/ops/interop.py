@@ -33,15 +33,15 @@ def install(module: ModuleType) -> None:
     _Public.module = module
 
 
-@functools.cache  # made when a Tensor meets NumPy: looking at np.fft and np.random imports them
+@functools.cache  # made when a Tensor meets NumPy: looking at np.fft imports it
 def _twins() -> dict[Any, Callable[..., Any]]:
     """What stands for each of NumPy's functions."""
     module = _Public.module
     found: dict[Any, Callable[..., Any]] = {}
     for ours, numpys in ((module, np), (module.linalg, np.linalg), (module.fft, np.fft)):
         for name, function in vars(ours).items():
-            twin = getattr(numpys, name, None)
-            if callable(twin) and callable(function) and not isinstance(twin, type):
+            twin = getattr(numpys, name, None) if callable(function) else None  # not np.random
+            if callable(twin) and not isinstance(twin, type):
                 found[twin] = function
     for op in OPS.values():
         if isinstance(op.numpy, np.ufunc):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..dtypes import BFLOAT16, DTYPES, as_dtype, promote
+from ..dtypes import DTYPES, as_dtype, promote
 from ..errors import DTypeError
 from ..op import broadcast_shapes as common_shape
 from ..operators import ArrayLike, is_number
@@ -16,7 +16,6 @@ from ..tensor import asarray
 bool_ = DTYPES["bool"]
 int8, int16, int32, int64 = (DTYPES[f"int{width}"] for width in (8, 16, 32, 64))
 uint8, uint16, uint32, uint64 = (DTYPES[f"uint{width}"] for width in (8, 16, 32, 64))
-bfloat16 = BFLOAT16
 float16, float32, float64 = (DTYPES[f"float{width}"] for width in (16, 32, 64))
 complex64, complex128 = DTYPES["complex64"], DTYPES["complex128"]
 

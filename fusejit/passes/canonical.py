@@ -101,7 +101,7 @@ def blas_strides(
     base = operand
     address: Place | Affine = identity(rank)
     while (node := view_producer(base)) is not None:
-        if not isinstance(address, tuple):
+        if isinstance(address, Affine):
             return None
         (inner,) = node.inputs
         try:

@@ -19,10 +19,10 @@ def cse(graph: Graph) -> Graph:
     ) -> Any:
         if node.op is GUARD:
             return None
-        params = tuple(sorted(node.params.items()))
+        params = tuple(sorted(node.params.items())) if node.params else ()
         # repr tells 0 from False and 0.0 from -0.0, which are equal keys.
-        key = (node.op, tuple(map(_identity, inputs)), params, repr(params))
-        earlier = seen.setdefault(key, node)
+        text = repr(params) if params else ""
+        earlier = seen.setdefault((node.op, *map(_identity, inputs), params, text), node)
         return None if earlier is node else earlier.outputs
 
     return rewrite(graph, first, "after cse")

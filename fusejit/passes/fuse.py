@@ -1,5 +1,7 @@
 """Fuse: gather ops into kernels. One kernel = one loop nest, or one reduction, or one BLAS call.
 
+A reduction of rows may store what the loop before it would have: then the two are one kernel.
+
 Terminology
     pointwise   an elementwise op that has a scalar program for its dtypes
     gathered    computed by the kernel that reads it: views, sources (arange), inlined ops

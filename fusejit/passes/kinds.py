@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from ..dtypes import COMPILED
 from ..ir.graph import Constant, Node, Value
 from ..op import Contraction, Elementwise, Reduction, Source, View
-from ..scalar import F32, F64
+from ..scalar import F32, F64, Program
 
 
 def is_pointwise(node: Node) -> bool:
     """Whether the node is an elementwise op that compiles for its dtypes."""
-    op = node.op
-    return isinstance(op, Elementwise) and op.program(_dtypes(node), node.params) is not None
+    return _program(node) is not None
 
 
 def is_view(node: Node) -> bool:
@@ -38,9 +38,7 @@ def is_source(node: Node) -> bool:
 
 def instructions(node: Node) -> int:
     """How many scalar instructions one element of the node takes."""
-    if not isinstance(node.op, Elementwise):
-        return 1
-    program = node.op.program(_dtypes(node), node.params)
+    program = _program(node)
     return 1 if program is None else len(program.instrs)
 
 
@@ -50,20 +48,29 @@ def is_cheap(node: Node) -> bool:
     Then to compute it again, wherever it is read, costs less than a loop and an array of its own.
     A single element is no array: it is read once.
     """
-    if not is_pointwise(node):
+    program = _program(node)
+    if program is None:
         return False
-    done = work(node)
-    arrays = {v for v in node.inputs if not isinstance(v, Constant) and v.type.size != 1}
-    return len(arrays) <= 1 and len(done) <= 1 and _SLOW.isdisjoint(done)
+    done = _primitives(program)
+    if len(done) > 1 or not _SLOW.isdisjoint(done):
+        return False
+    return len({v for v in node.inputs if not isinstance(v, Constant) and v.type.size != 1}) <= 1
 
 
-def work(node: Node) -> list[str]:
+def work(node: Node) -> tuple[str, ...]:
     """The primitives that compute one element of a pointwise node; none for other nodes."""
-    if not isinstance(node.op, Elementwise):
-        return []
-    program = node.op.program(_dtypes(node), node.params)
-    instructions = () if program is None else program.instrs
-    return [i.prim for i in instructions if i.prim not in ("arg", "const")]
+    program = _program(node)
+    return () if program is None else _primitives(program)
+
+
+def _program(node: Node) -> Program | None:
+    op = node.op
+    return op.program(_dtypes(node), node.params) if isinstance(op, Elementwise) else None
+
+
+@lru_cache(maxsize=4096)  # as many as there are programs, see `op`
+def _primitives(program: Program) -> tuple[str, ...]:
+    return tuple([i.prim for i in program.instrs if i.prim not in ("arg", "const")])
 
 
 def size_in_bytes(value: Value) -> int:

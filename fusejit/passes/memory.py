@@ -24,7 +24,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TypeAlias
 
-from ..ir.affine import identity
+from ..ir.affine import Affine, identity
 from ..ir.graph import Constant, Graph, Node, Value
 from ..ir.places import Expansion, NotAffine, Place, align, through
 from .canonical import blas_strides, reduction_layout
@@ -74,6 +74,9 @@ class Memory:
     def __init__(self, graph: Graph) -> None:
         self.producers = graph.producers()
         self.pointwise = {node for node in graph.nodes if is_pointwise(node)}
+        self._views = {node for node in graph.nodes if is_view(node)}
+        self._gathered = {v for node in graph.nodes if is_source(node) for v in node.outputs}
+        self._gathered.update(v for node in self._views for v in node.outputs)
         self.stored: set[Value] = set(graph.results)
         self.inlined: set[Value] = set()
         self.weight: dict[Node, int] = {}
@@ -90,11 +93,9 @@ class Memory:
 
     def maker(self, value: Value) -> Node | None:
         """The node that computes `value` where it is read; None if it is read from memory."""
-        node = self.producers.get(value)
-        if node is None or value in self.stored:
+        if value not in self.inlined and value not in self._gathered:
             return None
-        gathered = value in self.inlined or is_view(node) or is_source(node)
-        return node if gathered else None
+        return None if value in self.stored else self.producers[value]
 
     # ---- backwards: grouped, inlined or stored
 
@@ -105,7 +106,7 @@ class Memory:
                 self._inline(node, readings)
             else:
                 self._give_loop(node)
-        elif is_view(node):
+        elif node in self._views:
             self._decide_view(node)
         elif is_compiled_reduction(node):
             self._root(node)
@@ -182,7 +183,7 @@ class Memory:
             return
         for (root, place), size in readings.items():
             inner = through(node, place, False, _rank(root))
-            assert isinstance(inner, tuple), "only what lies in memory is addressed linearly"
+            assert not isinstance(inner, Affine), "only what lies in memory is addressed linearly"
             self._read(operand, (root, inner), size)
 
     def _root(self, node: Node) -> None:
@@ -196,7 +197,7 @@ class Memory:
 
     def _is_computed(self, value: Value) -> bool:
         node = self.producers.get(value)
-        return node is not None and (node in self.pointwise or is_view(node))
+        return node in self.pointwise or node in self._views
 
     def _is_light(self, value: Value) -> bool:
         node = self.producers.get(value)
@@ -205,7 +206,7 @@ class Memory:
         return all(v.type.dtype.itemsize <= value.type.dtype.itemsize for v in _arrays(node))
 
     def _is_view(self, value: Value) -> bool:
-        return value in self.producers and is_view(self.producers[value])
+        return self.producers.get(value) in self._views
 
     def _base(self, value: Value) -> Value:
         while self._is_view(value):
@@ -228,7 +229,10 @@ class Memory:
                     copies[operand] = copy.outputs[0]
                     yield copy
             if not copies.keys().isdisjoint(node.inputs):
+                before = node
                 node = replace(node, inputs=tuple(copies.get(v, v) for v in node.inputs))
+                if before in self.weight:
+                    self.weight[node] = self.weight[before]
                 self.producers.update((v, node) for v in node.outputs)
             yield node
 
@@ -250,7 +254,7 @@ class Memory:
 
     def _view_maker(self, value: Value) -> Node | None:
         node = self.maker(value)
-        return node if node is not None and is_view(node) else None
+        return node if node in self._views else None
 
     def _copy(self, operand: Value, reader: Node) -> Node:
         made = self.producers[operand]

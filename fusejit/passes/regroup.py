@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from ..ir.builder import Builder
+from ..ir.builder import Builder, renamed_results, with_inputs
 from ..ir.graph import Graph, Node, Value
 from ..op import Assembly
 from ..ops.arithmetic import add
@@ -257,22 +257,12 @@ def _rebuilt(graph: Graph, chosen: Mapping[Node, list[Terms]]) -> Graph:
     new: dict[Value, Value] = {}
     builder = Builder(graph.name)
     for node in graph.nodes:
-        inputs = tuple(new.get(v, v) for v in node.inputs)
         if node in chosen:
             (root,) = node.outputs
             new[root] = _sum(chosen[node], builder, new, producers)
         else:
-            builder.nodes.append(
-                Node(node.op, inputs, node.outputs, node.params, node.where)
-                if inputs != node.inputs
-                else node
-            )
-    return replace(
-        graph,
-        nodes=tuple(builder.nodes),
-        outputs=tuple(new.get(v, v) for v in graph.outputs),
-        effects=tuple((name, new.get(v, v)) for name, v in graph.effects),
-    )
+            builder.nodes.append(with_inputs(node, new))
+    return replace(renamed_results(graph, new), nodes=tuple(builder.nodes))
 
 
 def _sum(

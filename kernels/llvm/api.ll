@@ -1,6 +1,6 @@
 ; What the files beside this one share: the layout of the objects that they read, the records that
 ; Python prepares for them, and CPython's and NumPy's C API.
-; Nothing here reads or writes a reference count; Py_IncRef and Py_DecRef accept null.
+; Reference counts are read in donated.ll alone and written nowhere; Py_IncRef and Py_DecRef accept null.
 
 ; ---- objects of CPython and NumPy. abi.py checks these offsets on real objects before first use.
 %object  = type { i64, ptr }                                          ; references, type
@@ -40,7 +40,9 @@
   i64,                    ; 14 bytes of scratch that a thread needs
   i64,                    ; 15 whether it takes so long that the GIL is given up
   i64,                    ; 16 number of %Keep of a frame
-  i64                     ; 17 whether it has work enough to wake threads for, not only to use what is awake
+  i64,                    ; 17 whether it has work enough to wake threads for, not only to use what is awake
+  i64,                    ; 18 the strip from which on outputs may lie in memory of inputs, and nothing stops it
+  i64                     ; 19 whether other Python threads should not wait for the strips from there on
 }
 
 ; The memory of one run: pointers, and behind `owner` the temporaries. A run that finds the plan's own
@@ -117,6 +119,9 @@ declare ptr @PyArray_NewFromDescr(ptr, ptr, i32, ptr, ptr, ptr, i32, ptr)     ; 
 declare i32 @PyArray_SetBaseObject(ptr, ptr)                                  ; takes over the base
 declare ptr @PyEval_SaveThread()
 declare void @PyEval_RestoreThread(ptr)
+declare ptr @PyInterpreterState_Get()
+declare ptr @PyInterpreterState_ThreadHead(ptr)
+declare ptr @PyThreadState_Next(ptr)                                          ; null after the last
 declare i64 @PyType_GetFlags(ptr)
 declare ptr @PyType_GenericAlloc(ptr, i64)
 declare ptr @PyObject_Vectorcall(ptr, ptr, i64, ptr)

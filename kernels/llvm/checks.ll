@@ -11,11 +11,13 @@
   i64,                    ; 5 or its number: register or argument
   ptr,                    ; 6 dict key or attribute name
   i64,                    ; 7 index of an item
-  ptr,                    ; 8 expected: object, weak reference or type
-  i64,                    ; 9 expected length; or the plan's input to bind; or the register to compare with
-  i64,                    ; 10 offset of the ndarray in a Tensor; 0: the value is the ndarray itself
+  ptr,                    ; 8 expected: object, weak reference or type; or registers that must differ
+  i64,                    ; 9 expected length; the plan's input to bind; the register to compare with; or how
+                          ;   many registers must differ
+  i64,                    ; 10 offset of the ndarray in a Tensor, 0: the value is the ndarray itself; or the last
+                          ;   place of the table at 12
   ptr,                    ; 11 %Array that it must fit
-  ptr                     ; 12 bytes that it must hold, or null: bind it
+  ptr                     ; 12 bytes that it must hold, or null: bind it; or a table to find equal registers in
 }
 
 ; Run all checks. The number of the first that fails, or -1. With a frame, arrays and floats are bound

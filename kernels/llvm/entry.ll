@@ -14,7 +14,13 @@
   i64,                    ; 9 number of nodes of the result
   ptr,                    ; 10 %Node
   i64,                    ; 11 number of inputs
-  ptr                     ; 12 the register that keeps each input, an i64
+  ptr,                    ; 12 the register that keeps each input, an i64
+  i64,                    ; 13 number of outputs that may lie where inputs do
+  ptr,                    ; 14 %Gift
+  i64,                    ; 15 number of exits
+  ptr,                    ; 16 %Exit
+  i64,                    ; 17 number of carried values
+  ptr                     ; 18 %Carried
 }
 
 %State = type {
@@ -33,6 +39,15 @@
   i64,                    ; 12 number of parameters of that
   i64,                    ; 13 the most objects that an entry makes
   i64                     ; 14 offset of a Variable's Tensor
+}
+
+; How a search went.
+%Found = type {
+  i64,                    ; 0 whether nothing is to be made: only the path is wanted
+  ptr,                    ; 1 the %Entry at the end of the path
+  ptr,                    ; 2 the %Entry that a guard has stopped last, or null
+  i64,                    ; 3 its step
+  ptr                     ; 4 a bytes object: what the guard saw there, if only the path is wanted
 }
 
 ; A function object: object header, this entry, its %State.
@@ -81,11 +96,13 @@ entry:
   %owner = load ptr, ptr %state
   call void @Py_IncRef(ptr %owner)
   %nargs = and i64 %nargsf, 9223372036854775807   ; the top bit is PY_VECTORCALL_ARGUMENTS_OFFSET
+  %search = alloca %Found
+  store %Found zeroinitializer, ptr %search
   %as.given = call i1 @is.flat(ptr %state, i64 %nargs, ptr %kwnames)
   br i1 %as.given, label %direct, label %lay.out
 
 direct:
-  %direct.result = call ptr @search(ptr %state, ptr %args, i64 %nargs)
+  %direct.result = call ptr @search(ptr %state, ptr %args, i64 %nargs, ptr %search)
   br label %after
 
 lay.out:
@@ -97,7 +114,7 @@ lay.out:
   br i1 %known, label %arranged, label %drop
 
 arranged:
-  %arranged.result = call ptr @search(ptr %state, ptr %flat, i64 %width)
+  %arranged.result = call ptr @search(ptr %state, ptr %flat, i64 %width, ptr %search)
   br label %drop
 
 drop:
@@ -127,10 +144,10 @@ done:
   ret ptr %result
 }
 
-; The result of the first entry that applies and that no guard in its plan stops. Null without an
-; exception if there is none. An error in a plan counts as none: nothing is committed yet, and Python
-; then runs the body, which raises the same with exactly eager's effects.
-define internal ptr @search(ptr %state, ptr %args, i64 %nargs) #0 {
+; The result of the first root whose path, or one that branches off, this call takes to its end. Null
+; without an exception if there is none. An error in a plan counts as none: nothing is committed yet, and
+; Python then runs the body, which raises the same with exactly eager's effects.
+define internal ptr @search(ptr %state, ptr %args, i64 %nargs, ptr %found) #0 {
 entry:
   %count.at = getelementptr %State, ptr %state, i32 0, i32 3
   %count = load i64, ptr %count.at
@@ -147,45 +164,29 @@ entry:
   br label %loop
 
 loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %one ], [ %next, %stopped ]
+  %i = phi i64 [ 0, %entry ], [ %next, %one ]
   %more = icmp slt i64 %i, %count
   br i1 %more, label %one, label %none
 
 one:
   %at = getelementptr ptr, ptr %entries, i64 %i
-  %candidate = load ptr, ptr %at
+  %root = load ptr, ptr %at
   %next = add i64 %i, 1
-  %hit = call i1 @applies(ptr %candidate, ptr %args, i64 %nargs, ptr %registers)
-  br i1 %hit, label %run, label %loop
+  %outcome = call i64 @attempt(ptr %state, ptr %root, ptr null, ptr null, ptr %args, i64 %nargs,
+                               ptr %registers, ptr %made, ptr %found)
+  switch i64 %outcome, label %error [ i64 0, label %nest.it
+                                      i64 1, label %loop ]
 
-run:
-  %plan.at = getelementptr %Entry, ptr %candidate, i32 0, i32 1
-  %plan = load ptr, ptr %plan.at
-  %frame = load ptr, ptr %plan
-  %used.at = getelementptr %Entry, ptr %candidate, i32 0, i32 4
-  %used = load i64, ptr %used.at
-  %outcome = call i64 @execute(ptr %plan, ptr %frame)
-  %through = icmp eq i64 %outcome, 0
-  br i1 %through, label %make.it, label %halted
+nest.it:                                          ; may run the user's code: no frame is in use any more
+  %leaf.at = getelementptr %Found, ptr %found, i32 0, i32 1
+  %leaf = load ptr, ptr %leaf.at
+  %probing = load i64, ptr %found
+  %making = icmp eq i64 %probing, 0
+  br i1 %making, label %nest.now, label %none
 
-make.it:
-  %ready = call i1 @make(ptr %state, ptr %candidate, ptr %frame, ptr %registers, ptr %made)
-  call void @leave(ptr %plan, ptr %frame)
-  call void @registers.clear(ptr %registers, i64 %used)
-  br i1 %ready, label %nest.it, label %done
-
-nest.it:                                          ; may run the user's code, so the frame is free again
-  %nested = call ptr @nest(ptr %candidate, ptr %made)
+nest.now:
+  %nested = call ptr @nest(ptr %leaf, ptr %made)
   br label %done
-
-halted:
-  call void @leave(ptr %plan, ptr %frame)
-  call void @registers.clear(ptr %registers, i64 %used)
-  br label %stopped
-
-stopped:
-  %guard = icmp eq i64 %outcome, 1
-  br i1 %guard, label %loop, label %error
 
 error:                                            ; not KeyboardInterrupt and its like
   %exception = load ptr, ptr @PyExc_Exception
@@ -201,14 +202,44 @@ none:
   br label %done
 
 done:
-  %result = phi ptr [ null, %none ], [ null, %make.it ], [ %nested, %nest.it ]
+  %result = phi ptr [ null, %none ], [ %nested, %nest.now ]
   call void @registers.clear(ptr %made, i64 %makes)
   ret ptr %result
 }
 
-; Whether the entry's checks hold: then its plan's frame is in use, with the inputs bound, and the
-; registers hold references.
-define internal i1 @applies(ptr %entry, ptr %args, i64 %nargs, ptr %registers) alwaysinline #0 {
+; Make the objects, complete the plan and assign the Variables. False on failure, and nothing has changed.
+define internal i1 @make.all(ptr %state, ptr %entry, ptr %plan, ptr %frame, ptr %registers, ptr %made) #0 {
+start:
+  %count.at = getelementptr %Entry, ptr %entry, i32 0, i32 5
+  %count = load i64, ptr %count.at
+  br label %make.it
+
+make.it:
+  %ready = call i1 @make(ptr %state, ptr %entry, ptr %frame, ptr %registers, ptr %made)
+  br i1 %ready, label %settle, label %no
+
+settle:
+  %taken = call i64 @gifts.settle(ptr %state, ptr %entry, ptr %plan, ptr %frame, ptr %registers)
+  switch i64 %taken, label %complete [ i64 -1, label %again
+                                       i64 -2, label %no ]
+
+again:
+  call void @registers.clear(ptr %made, i64 %count)
+  br label %make.it
+
+complete:
+  %unlocked = icmp eq i64 %taken, 0
+  call void @complete(ptr %plan, ptr %frame, i1 %unlocked)
+  call void @assign(ptr %state, ptr %entry, ptr %registers, ptr %made)
+  ret i1 true
+
+no:
+  ret i1 false
+}
+
+; A frame in which the plan's inputs are bound, if the entry's checks hold: then the registers hold
+; references. Null otherwise.
+define internal ptr @applies(ptr %entry, ptr %args, i64 %nargs, ptr %registers, ptr %owner.slot) #0 {
 start:
   %wanted = load i64, ptr %entry
   %fits = icmp eq i64 %wanted, %nargs
@@ -217,14 +248,15 @@ start:
 plan:
   %plan.at = getelementptr %Entry, ptr %entry, i32 0, i32 1
   %plan.of = load ptr, ptr %plan.at
-  %busy.at = getelementptr %Plan, ptr %plan.of, i32 0, i32 1
-  %busy = load i64, ptr %busy.at
-  %free = icmp eq i64 %busy, 0
-  br i1 %free, label %look, label %no
+  %frame = call ptr @frame.take(ptr %plan.of, ptr %owner.slot)
+  %no.frame = icmp eq ptr %frame, null
+  br i1 %no.frame, label %forget, label %look
+
+forget:
+  call void @PyErr_Clear()
+  br label %no
 
 look:
-  store i64 1, ptr %busy.at
-  %frame = load ptr, ptr %plan.of
   %failed = call i64 @checks.of(ptr %entry, ptr %args, i64 %nargs, ptr %registers, ptr %frame)
   %hit = icmp eq i64 %failed, -1
   br i1 %hit, label %yes, label %undo
@@ -233,14 +265,15 @@ undo:
   %used.at = getelementptr %Entry, ptr %entry, i32 0, i32 4
   %used = load i64, ptr %used.at
   call void @registers.clear(ptr %registers, i64 %used)
-  call void @leave(ptr %plan.of, ptr %frame)
+  %owner = load ptr, ptr %owner.slot
+  call void @frame.give(ptr %plan.of, ptr %frame, ptr %owner)
   br label %no
 
 yes:
-  ret i1 true
+  ret ptr %frame
 
 no:
-  ret i1 false
+  ret ptr null
 }
 
 ; Run the checks of an entry: see @checks.
@@ -251,14 +284,6 @@ define internal i64 @checks.of(ptr %entry, ptr %args, i64 %nargs, ptr %registers
   %checks = load ptr, ptr %checks.at
   %failed = call i64 @checks(ptr %checks, i64 %count, ptr %args, i64 %nargs, ptr %registers, ptr %frame)
   ret i64 %failed
-}
-
-; Empty the frame and give it back.
-define internal void @leave(ptr %plan, ptr %frame) alwaysinline #0 {
-  call void @release(ptr %plan, ptr %frame)
-  %busy.at = getelementptr %Plan, ptr %plan, i32 0, i32 1
-  store i64 0, ptr %busy.at
-  ret void
 }
 
 ; Entry.first_miss: a builtin function of the call's flat arguments. Its self is a tuple that owns an

@@ -47,7 +47,7 @@ something:
                                 i64 6, label %array
                                 i64 7, label %number.cell
                                 i64 8, label %twin
-                                i64 9, label %other
+                                i64 9, label %distinct
                                 i64 10, label %keys ]
 
 same:
@@ -86,15 +86,75 @@ twin:
   %is.twin = icmp eq ptr %before, %value
   ret i1 %is.twin
 
-other:
-  %other.at = getelementptr ptr, ptr %registers, i64 %number
-  %taken = load ptr, ptr %other.at
-  %is.other = icmp ne ptr %taken, %value
-  ret i1 %is.other
+distinct:
+  %are.distinct = call i1 @expect.distinct(ptr %check, ptr %registers)
+  ret i1 %are.distinct
 
 keys:
   %are.keys = call i1 @expect.keys(ptr %value, ptr %expected, i64 %number)
   ret i1 %are.keys
+
+yes:
+  ret i1 true
+
+no:
+  ret i1 false
+}
+
+; No two of the listed registers hold the same object. Each goes into the check's own table, whose size is a
+; power of two; where another is there already, the next place is tried. Under the GIL nobody else is in it.
+define internal i1 @expect.distinct(ptr %check, ptr %registers) #0 {
+entry:
+  %listed.at = getelementptr %Check, ptr %check, i32 0, i32 8
+  %listed = load ptr, ptr %listed.at
+  %count.at = getelementptr %Check, ptr %check, i32 0, i32 9
+  %count = load i64, ptr %count.at
+  %last.at = getelementptr %Check, ptr %check, i32 0, i32 10
+  %last = load i64, ptr %last.at
+  %table.at = getelementptr %Check, ptr %check, i32 0, i32 12
+  %table = load ptr, ptr %table.at
+  br label %clear
+
+clear:
+  %j = phi i64 [ 0, %entry ], [ %j.next, %clear ]
+  %cleared.at = getelementptr ptr, ptr %table, i64 %j
+  store ptr null, ptr %cleared.at
+  %j.next = add i64 %j, 1
+  %cleared = icmp ugt i64 %j.next, %last
+  br i1 %cleared, label %loop, label %clear
+
+loop:
+  %i = phi i64 [ 0, %clear ], [ %next, %put ]
+  %more = icmp slt i64 %i, %count
+  br i1 %more, label %one, label %yes
+
+one:
+  %number.at = getelementptr i64, ptr %listed, i64 %i
+  %number = load i64, ptr %number.at
+  %register.at = getelementptr ptr, ptr %registers, i64 %number
+  %object = load ptr, ptr %register.at
+  %address = ptrtoint ptr %object to i64
+  %mixed = mul i64 %address, -7046029254386353131 ; the golden ratio: the upper half depends on all bits
+  %first = lshr i64 %mixed, 32
+  br label %try
+
+try:
+  %hash = phi i64 [ %first, %one ], [ %further, %taken ]
+  %place = and i64 %hash, %last
+  %place.at = getelementptr ptr, ptr %table, i64 %place
+  %held = load ptr, ptr %place.at
+  %free = icmp eq ptr %held, null
+  br i1 %free, label %put, label %taken
+
+taken:
+  %further = add i64 %hash, 1
+  %again = icmp eq ptr %held, %object
+  br i1 %again, label %no, label %try
+
+put:
+  store ptr %object, ptr %place.at
+  %next = add i64 %i, 1
+  br label %loop
 
 yes:
   ret i1 true

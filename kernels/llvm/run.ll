@@ -11,34 +11,19 @@ entry:
   br i1 %no.inputs, label %fail, label %own
 
 own:
-  %busy.at = getelementptr %Plan, ptr %plan, i32 0, i32 1
-  %busy = load i64, ptr %busy.at
-  %own.frame = load ptr, ptr %plan
-  %in.use = icmp ne i64 %busy, 0
-  br i1 %in.use, label %another, label %take
-
-take:
-  store i64 1, ptr %busy.at
-  %value = call ptr @run.frame(ptr %plan, ptr %own.frame, ptr %inputs)
-  store i64 0, ptr %busy.at
-  br label %done
-
-another:
-  %fresh.at = getelementptr %Plan, ptr %plan, i32 0, i32 9
-  %fresh = load ptr, ptr %fresh.at
-  %other = call ptr @PyObject_Vectorcall(ptr %fresh, ptr null, i64 0, ptr null)
-  %no.frame = icmp eq ptr %other, null
+  %owner.slot = alloca ptr
+  %frame = call ptr @frame.take(ptr %plan, ptr %owner.slot)
+  %no.frame = icmp eq ptr %frame, null
   br i1 %no.frame, label %done, label %use
 
 use:
-  %frame.address = call ptr @PyTuple_GetItem(ptr %other, i64 0)
-  %frame = call ptr @PyLong_AsVoidPtr(ptr %frame.address)
-  %other.value = call ptr @run.frame(ptr %plan, ptr %frame, ptr %inputs)
-  call void @Py_DecRef(ptr %other)
+  %value = call ptr @run.frame(ptr %plan, ptr %frame, ptr %inputs)
+  %owner = load ptr, ptr %owner.slot
+  call void @frame.give(ptr %plan, ptr %frame, ptr %owner)
   br label %done
 
 done:
-  %result = phi ptr [ %value, %take ], [ null, %another ], [ %other.value, %use ]
+  %result = phi ptr [ null, %own ], [ %value, %use ]
   call void @Py_DecRef(ptr %inputs)
   ret ptr %result
 
@@ -46,7 +31,56 @@ fail:
   ret ptr null
 }
 
-; Run in a frame and leave it empty. A list of the outputs, a StoppedAt, or null: an exception.
+; A frame to run in: the plan's own, or, if that is in use, another, whose owner is then put into the slot.
+; Null with a Python exception set if there is no memory.
+define internal ptr @frame.take(ptr %plan, ptr %owner.slot) #0 {
+entry:
+  store ptr null, ptr %owner.slot
+  %busy.at = getelementptr %Plan, ptr %plan, i32 0, i32 1
+  %busy = load i64, ptr %busy.at
+  %free = icmp eq i64 %busy, 0
+  br i1 %free, label %take, label %another
+
+take:
+  store i64 1, ptr %busy.at
+  %own = load ptr, ptr %plan
+  ret ptr %own
+
+another:
+  %fresh.at = getelementptr %Plan, ptr %plan, i32 0, i32 9
+  %fresh = load ptr, ptr %fresh.at
+  %owner = call ptr @PyObject_Vectorcall(ptr %fresh, ptr null, i64 0, ptr null)
+  %none = icmp eq ptr %owner, null
+  br i1 %none, label %fail, label %made
+
+made:
+  store ptr %owner, ptr %owner.slot
+  %address = call ptr @PyTuple_GetItem(ptr %owner, i64 0)
+  %frame = call ptr @PyLong_AsVoidPtr(ptr %address)
+  ret ptr %frame
+
+fail:
+  ret ptr null
+}
+
+; Empty a frame and give it back.
+define internal void @frame.give(ptr %plan, ptr %frame, ptr %owner) #0 {
+entry:
+  call void @release(ptr %plan, ptr %frame)
+  %own = icmp eq ptr %owner, null
+  br i1 %own, label %free, label %drop
+
+free:
+  %busy.at = getelementptr %Plan, ptr %plan, i32 0, i32 1
+  store i64 0, ptr %busy.at
+  ret void
+
+drop:
+  call void @Py_DecRef(ptr %owner)
+  ret void
+}
+
+; Run in a frame. A list of the outputs, a StoppedAt, or null: an exception.
 define internal ptr @run.frame(ptr %plan, ptr %frame, ptr %inputs) #0 {
 entry:
   %fits = call i1 @bind.inputs(ptr %plan, ptr %frame, ptr %inputs)
@@ -75,7 +109,6 @@ stopped:
 
 done:
   %result = phi ptr [ %nothing, %refuse ], [ null, %go ], [ %list, %outputs ], [ %stop, %stopped ]
-  call void @release(ptr %plan, ptr %frame)
   ret ptr %result
 }
 

@@ -1,18 +1,17 @@
 ; Walks the strips of a plan: their steps one after the other, or some rows at a time through all of them,
 ; shared with other threads. What a strip made from an array that has not changed is not made again.
 
-; Walk the strips. The number of the place in the step array where it stopped, or -1: went through.
-define internal i64 @walk(ptr %plan, ptr %frame) #0 {
+; Walk the strips [%first, %end). The number of the place in the step array where it stopped, or -1: went
+; through.
+define internal i64 @walk(ptr %plan, ptr %frame, i64 %first, i64 %end) #0 {
 entry:
-  %count.at = getelementptr %Plan, ptr %plan, i32 0, i32 12
-  %count = load i64, ptr %count.at
   %strips.at = getelementptr %Plan, ptr %plan, i32 0, i32 13
   %strips = load ptr, ptr %strips.at
   br label %loop
 
 loop:
-  %i = phi i64 [ 0, %entry ], [ %next, %after ]
-  %more = icmp slt i64 %i, %count
+  %i = phi i64 [ %first, %entry ], [ %next, %after ]
+  %more = icmp slt i64 %i, %end
   br i1 %more, label %one, label %done
 
 one:

@@ -193,7 +193,7 @@ done:
 
 ; ---- one run of a frame whose inputs are bound
 
-; Fresh memory for the outputs. False with a Python exception set if there is none.
+; Fresh memory for the outputs that have none yet. False with a Python exception set if there is none.
 define internal i1 @allocate(ptr %plan, ptr %frame) #0 {
 entry:
   %first.at = getelementptr %Plan, ptr %plan, i32 0, i32 2
@@ -202,12 +202,21 @@ entry:
   %count = load i64, ptr %count.at
   %specs.at = getelementptr %Plan, ptr %plan, i32 0, i32 4
   %specs = load ptr, ptr %specs.at
+  %owners.at = getelementptr %Frame, ptr %frame, i32 0, i32 1
+  %owners = load ptr, ptr %owners.at
   br label %loop
 
 loop:
-  %i = phi i64 [ %first, %entry ], [ %next, %keep ]
+  %i = phi i64 [ %first, %entry ], [ %next, %look ], [ %next, %keep ]
   %more = icmp slt i64 %i, %count
-  br i1 %more, label %one, label %done
+  br i1 %more, label %look, label %done
+
+look:
+  %next = add i64 %i, 1
+  %owner.at = getelementptr ptr, ptr %owners, i64 %i
+  %owner = load ptr, ptr %owner.at
+  %missing = icmp eq ptr %owner, null
+  br i1 %missing, label %one, label %loop
 
 one:
   %spec = getelementptr %Array, ptr %specs, i64 %i
@@ -218,7 +227,6 @@ one:
 keep:
   %data = call ptr @array.data(ptr %array)
   call void @bind(ptr %frame, i64 %i, ptr %array, ptr %data)
-  %next = add i64 %i, 1
   br label %loop
 
 done:
@@ -263,8 +271,24 @@ done:
   ret void
 }
 
-; Run. 0: outputs are bound; 1: a guard stopped it, the frame says where; 2: a Python exception is set.
+; Run to the end. 0: outputs are bound; 1: a guard stopped it, the frame says where; 2: a Python exception
+; is set.
 define internal i64 @execute(ptr %plan, ptr %frame) #0 {
+entry:
+  %status = call i64 @begin(ptr %plan, ptr %frame)
+  %through = icmp eq i64 %status, 0
+  br i1 %through, label %rest, label %done
+
+rest:
+  call void @complete(ptr %plan, ptr %frame, i1 true)
+  br label %done
+
+done:
+  ret i64 %status
+}
+
+; Run the strips that may stop; what follows writes over inputs, if it is to. The status as of @execute.
+define internal i64 @begin(ptr %plan, ptr %frame) #0 {
 entry:
   %ready = call i1 @allocate(ptr %plan, ptr %frame)
   br i1 %ready, label %go, label %error
@@ -272,10 +296,9 @@ entry:
 go:
   call void @patch(ptr %plan, ptr %frame)
   call void @keeps.compare(ptr %plan, ptr %frame)
-  %thread.at = getelementptr %Frame, ptr %frame, i32 0, i32 8
-  call void @lock.give(ptr %plan, ptr %thread.at)
-  %where = call i64 @walk(ptr %plan, ptr %frame)
-  call void @lock.take(ptr %thread.at)
+  %end.at = getelementptr %Plan, ptr %plan, i32 0, i32 18
+  %end = load i64, ptr %end.at
+  %where = call i64 @walk.unlocked(ptr %plan, ptr %frame, i64 0, i64 %end)
   %through = icmp eq i64 %where, -1
   br i1 %through, label %done, label %stopped
 
@@ -292,4 +315,40 @@ error:
 done:
   %status = phi i64 [ 0, %go ], [ 1, %stopped ], [ 2, %error ]
   ret i64 %status
+}
+
+; Run the rest, which nothing stops; with the GIL held unless %unlocked.
+define internal void @complete(ptr %plan, ptr %frame, i1 %unlocked) #0 {
+entry:
+  %first.at = getelementptr %Plan, ptr %plan, i32 0, i32 18
+  %first = load i64, ptr %first.at
+  %end.at = getelementptr %Plan, ptr %plan, i32 0, i32 12
+  %end = load i64, ptr %end.at
+  br i1 %unlocked, label %without, label %with
+
+without:
+  %always = call i64 @walk.unlocked(ptr %plan, ptr %frame, i64 %first, i64 %end)
+  ret void
+
+with:
+  %likewise = call i64 @walk(ptr %plan, ptr %frame, i64 %first, i64 %end)
+  ret void
+}
+
+; @walk without the GIL, if the plan is long.
+define internal i64 @walk.unlocked(ptr %plan, ptr %frame, i64 %first, i64 %end) #0 {
+entry:
+  %some = icmp slt i64 %first, %end
+  br i1 %some, label %go, label %done
+
+go:
+  %thread.at = getelementptr %Frame, ptr %frame, i32 0, i32 8
+  call void @lock.give(ptr %plan, ptr %thread.at)
+  %stopped = call i64 @walk(ptr %plan, ptr %frame, i64 %first, i64 %end)
+  call void @lock.take(ptr %thread.at)
+  br label %done
+
+done:
+  %where = phi i64 [ -1, %entry ], [ %stopped, %go ]
+  ret i64 %where
 }

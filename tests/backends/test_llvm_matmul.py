@@ -14,6 +14,7 @@ from fusejit.backends.llvm import abi, blas, matmul
 from fusejit.backends.plan import Matmul, Operand
 from fusejit.errors import LoweringError
 from fusejit.scalar import F32, F64, I64
+from tests.backends.native import TARGETS
 from tests.backends.plans import Array, Writer, f32, outputs
 
 # ---- products
@@ -126,6 +127,17 @@ def test_blas_leaves_the_environment_alone(monkeypatch: pytest.MonkeyPatch) -> N
         assert "OPENBLAS_L2_SIZE" not in os.environ
         assert os.environ.get("OPENBLAS_CORETYPE") == blas.core()
     assert dict(os.environ) == before
+
+
+@pytest.mark.parametrize(
+    ("name", "core"),
+    [("avx512", "SkylakeX"), ("avx2", "Haswell"), ("avx", None), ("sse2", None)],
+)
+def test_blas_is_told_the_machine_that_code_is_made_for(
+    name: str, core: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blas, "host", lambda: TARGETS[name])
+    assert blas.core() == core
 
 
 def test_without_blas_the_product_goes_through_numpy(monkeypatch: pytest.MonkeyPatch) -> None:

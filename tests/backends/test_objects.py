@@ -271,11 +271,12 @@ def test_hand_written_modules_bind_addresses_when_they_are_loaded(cache: Path) -
 
 _PROGRAM = """
 import sys, numpy as np, fusejit as fj
-from fusejit.backends.llvm import jit
+from fusejit.backends.llvm import jit, ready
 f = fj.function(lambda x, w: fj.tanh(x @ w) * 2.0)
 x = fj.ones((4, 4))
 first, again = f(x, x), f(x, x)
 assert (first.numpy() == again.numpy()).all()
+ready._finish()
 info = fj.cache_info()
 print(first.numpy().tobytes().hex(), info.num_compiles, info.num_loads, info.kernels)
 """

@@ -34,13 +34,17 @@ def turned(x: Any, w: Any) -> Any:
 
 
 def recurrent(x: Any, h: Any, w: Any) -> Any:
-    for _ in range(12):
+    for _ in range(16):
         h = fj.tanh(0.2 * fj.matmul(h, w) + x)
     return h
 
 
 def layers(x: Any, w: Any, v: Any) -> Any:
     return fj.matmul(fj.tanh(fj.matmul(x, w)), v)
+
+
+def activated(x: Any, w: Any) -> Any:
+    return fj.maximum(fj.matmul(x, w), 0.0)
 
 
 def of_computed(x: Any, w: Any) -> Any:
@@ -69,13 +73,13 @@ CASES: list[tuple[Callable[..., Any], tuple[tuple[int, ...], ...], list[str]]] =
     (turned, ((2, 20), (30, 20)), ["blas"]),
     (turned, ((3, 20), (30, 20)), ["pack", "panels"]),
     (turned, ((9, 20), (30, 20)), ["pack", "packed"]),
-    (recurrent, ((1, 16), (1, 16), (16, 16)), ["streamed"] * 12),
-    (recurrent, ((8, 16), (8, 16), (16, 16)), ["pack"] + ["panels"] * 12),
-    (recurrent, ((9, 16), (9, 16), (16, 16)), ["pack"] + ["packed"] * 12),
-    (layers, ((100, 8), (8, 12), (12, 20)), ["pack", "pack", "packed", "packed"]),
-    (both_ways, ((100, 8), (8, 12)), ["pack", "pack", "packed", "packed"]),
-    (of_computed, ((100, 8), (8, 12)), ["pack", "packed"]),
-    (of_parts, ((100, 8), (8, 12)), ["pack", "pack", "packed", "packed", "packed"]),
+    (recurrent, ((1, 16), (1, 16), (16, 16)), ["streamed"] * 16),
+    (recurrent, ((8, 16), (8, 16), (16, 16)), ["pack"] + ["panels"] * 16),
+    (recurrent, ((9, 16), (9, 16), (16, 16)), ["pack"] + ["packed"] * 16),
+    (layers, ((150, 8), (8, 12), (12, 20)), ["pack", "pack", "packed", "packed"]),
+    (both_ways, ((150, 8), (8, 12)), ["pack", "pack", "packed", "packed"]),
+    (of_computed, ((150, 8), (8, 12)), ["pack", "packed"]),
+    (of_parts, ((150, 8), (8, 12)), ["pack", "pack", "packed", "packed", "packed"]),
 ]
 
 
@@ -97,6 +101,35 @@ def test_forms(
         np.testing.assert_allclose(got.numpy(), want.numpy(), tolerance, tolerance)
 
 
+@pytest.mark.parametrize(
+    ("f", "shapes", "wide", "narrow"),
+    [
+        (product, ((15, 20), (20, 1024)), "plain", "plain"),
+        (product, ((16, 20), (20, 1024)), "plain", "packed"),
+        (product, ((48, 20), (20, 2048)), "packed", "packed"),
+        (product, ((48, 20), (20, 1000)), "plain", "plain"),
+        (turned, ((2, 20), (30, 20)), "blas", "panels"),
+    ],
+)
+def test_rows_a_page_apart_and_dot_products_by_machine(
+    f: Callable[..., Any], shapes: tuple[tuple[int, ...], ...], wide: str, narrow: str
+) -> None:
+    graph = recorded(f, *arrays(*shapes), stage="fuse")
+    assert forms(lower(graph))[-1] == wide
+    assert forms(lower(graph, narrow=True))[-1] == narrow
+
+
+def test_few_rows_are_shared_by_columns() -> None:
+    """Both the product and what goes on from each of its columns alone."""
+    graph = recorded(activated, *arrays((1, 1024), (1024, 2048)), stage="fuse")
+    (strip,) = lower(graph).strips
+    assert strip.threads and strip.end - strip.first == 2
+    product, after = lower(
+        recorded(activated, *arrays((4, 1024), (1024, 2048)), stage="fuse")
+    ).strips
+    assert product.threads and after.end - after.first == 1
+
+
 def test_what_stays_packed_is_packed_for_any_number_of_rows() -> None:
     for rows, form in ((1, "panels"), (9, "packed")):
         graph = recorded(product, *arrays((rows, 20), (20, 30)), stage="fuse")
@@ -104,7 +137,7 @@ def test_what_stays_packed_is_packed_for_any_number_of_rows() -> None:
 
 
 def test_matrices_that_are_computed_are_packed_when_they_are_there() -> None:
-    plan = lower(recorded(of_computed, *arrays((100, 8), (8, 12)), stage="fuse"))
+    plan = lower(recorded(of_computed, *arrays((150, 8), (8, 12)), stage="fuse"))
     written: set[int] = set(plan.inputs)
     for step in plan.steps:
         if isinstance(step.code, Pack):

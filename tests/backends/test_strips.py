@@ -14,6 +14,7 @@ from fusejit.backends import strips
 from fusejit.backends.llvm.eager import load_plan
 from fusejit.backends.lower import lower
 from fusejit.backends.plan import Plan, Role
+from fusejit.backends.strips import Span
 from fusejit.backends.windows import Window
 from tests.passes.graphs import arrays, bits, recorded
 
@@ -137,13 +138,21 @@ def test_a_value_that_others_read_is_no_scratch() -> None:
     assert Role.TEMPORARY in roles(plan)
 
 
-@given(st.integers(-40, 40), st.integers(0, 40), st.integers(1, 40), st.integers(1, 9))
-def test_longer_rows_cover_their_indices(pitch: int, low: int, span: int, indices: int) -> None:
-    window = Window(0, pitch, low, low + span, True, span)
-    row = window.rows_of(indices)
-    touched = [low + pitch * i for i in range(indices)]
-    assert (row.low, row.high) == (min(touched), max(touched) + span)
-    assert row.pitch == pitch * indices
+@given(
+    st.integers(-40, 40),
+    st.integers(0, 40),
+    st.integers(1, 40),
+    st.integers(1, 9),
+    st.integers(1, 5),
+)
+def test_longer_rows_cover_their_indices(
+    pitch: int, low: int, size: int, indices: int, rows: int
+) -> None:
+    span = Span.of(Window(0, pitch, low, low + size, True, size), rows, indices)
+    touched = [low + pitch * i for i in range(rows * indices)]
+    assert (span.low, span.high) == (min(touched[:indices]), max(touched[:indices]) + size)
+    assert (span.start, span.end) == (min(touched), max(touched) + size)
+    assert span.pitch == pitch * indices
 
 
 def test_weights_stay_packed_until_they_change() -> None:

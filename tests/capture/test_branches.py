@@ -224,13 +224,3 @@ def test_a_branch_on_what_a_variable_holds() -> None:
         switch.assign(value)
         assert same(f(X), f.eager(X))
     assert f.num_traces == 2
-
-
-def test_a_thousand_paths_keep_a_bounded_number_of_plans() -> None:
-    @fj.function
-    def f(x: Any, n: Any) -> Any:
-        return x * int(n)
-
-    for n in range(100):
-        assert same(f(X, fj.constant(n)), f.eager(X, fj.constant(n)))
-    assert len(f.signatures()) <= 64

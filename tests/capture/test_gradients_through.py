@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import fusejit as fj
-from tests.capture.helpers import X
+from tests.capture.helpers import X, close
 
 W = fj.Variable([0.5, -1.0, 2.0], name="w")
 FROZEN = fj.Variable([1.0, 2.0, 3.0], trainable=False)
@@ -20,19 +20,6 @@ def taped(f: Any) -> Callable[..., Any]:
     """`f` behind a plain function: gradient functions of that call f under a tape, whereas those of
     a decorated function are recorded as a whole."""
     return lambda *args: f(*args)
-
-
-def close(a: Any, b: Any) -> None:
-    """Equal nesting and values; the summation order may differ."""
-    if isinstance(a, (list, tuple)):
-        assert len(a) == len(b)
-        for x, y in zip(a, b, strict=True):
-            close(x, y)
-    elif a is None or b is None:
-        assert a is b
-    else:
-        assert a.dtype == b.dtype and a.shape == b.shape
-        np.testing.assert_allclose(a.numpy(), b.numpy(), rtol=2e-5, atol=1e-6)
 
 
 def chain(x: Any) -> Any:

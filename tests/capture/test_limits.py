@@ -6,6 +6,7 @@ import functools
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 import weakref
@@ -15,6 +16,7 @@ import numpy as np
 import pytest
 
 import fusejit as fj
+from fusejit.backends.llvm import ready
 from fusejit.backends.llvm.jit import statistics
 from fusejit.capture.reach import Snapshot
 from tests.capture.helpers import X, same
@@ -113,6 +115,7 @@ def test_unrolling_compiles_the_same_kernels_backwards() -> None:
         f, args = unrolled(steps)
         before = statistics().num_compiles
         gradient = fj.gradients_function(f)(*args)
+        ready._finish()  # what compiles in the background counts as well
         compiled.append(statistics().num_compiles - before)
         expected = fj.gradients_function(f.eager)(*args)
         for a, b in zip(gradient, expected, strict=True):
@@ -126,6 +129,7 @@ def test_unrolling_compiles_the_same_kernels_backwards() -> None:
 def _dies(make: Any) -> bool:
     gc.collect()
     refs = make()
+    ready._finish()  # what is being compiled is held until then
     gc.collect()
     gc.collect()
     return all(ref() is None for ref in refs)
@@ -348,22 +352,27 @@ class Network:
         return functools.reduce(lambda y, layer: layer(y), self.layers, x)
 
 
-def _look(f: Any, *args: Any) -> tuple[float, int]:
-    """Seconds and checks of a snapshot, the least of five."""
-    found = []
-    for _ in range(5):
-        began = time.perf_counter()
+def _look(f: Any, *args: Any) -> tuple[int, int]:
+    """Python calls that a snapshot makes, and its checks."""
+    calls = [0]
+
+    def count(frame: Any, event: str, arg: Any) -> None:
+        calls[0] += event == "call"
+
+    sys.setprofile(count)
+    try:
         leaves = Snapshot(f.eager, args, [f"a{n}" for n in range(len(args))])
-        found.append((time.perf_counter() - began, len(leaves.checks)))
-    return min(found)
+    finally:
+        sys.setprofile(None)
+    return calls[0], len(leaves.checks)
 
 
-def test_a_snapshot_is_linear_and_fast() -> None:
+def test_a_snapshot_is_linear() -> None:
     x = fj.ones((2, 4))
-    seconds, checks = _look(Network.call, Network(10), x)
-    more_seconds, more_checks = _look(Network.call, Network(100), x)
+    calls, checks = _look(Network.call, Network(10), x)
+    more_calls, more_checks = _look(Network.call, Network(100), x)
     assert more_checks < 11 * checks
-    assert seconds < 0.02 and more_seconds < 60 * seconds  # other processes may slow one down
+    assert more_calls < 11 * calls
     net = Network(10)
     assert same(net.call(x), net.call(x))
 
@@ -381,7 +390,7 @@ def test_a_snapshot_of_a_long_chain_is_linear() -> None:
         return link
 
     f = fj.function(lambda x, link: x * link.scale * link.rest.scale)
-    seconds, _ = _look(f, X, chain(50))
-    more_seconds, _ = _look(f, X, chain(500))
-    assert more_seconds < 60 * seconds
+    calls, _ = _look(f, X, chain(50))
+    more_calls, _ = _look(f, X, chain(500))
+    assert more_calls < 11 * calls
     assert same(f(X, chain(500)), X * 4.0)

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
-import warnings
-from collections import OrderedDict, namedtuple
-from collections.abc import Callable
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -15,30 +12,12 @@ import pytest
 
 import fusejit as fj
 from tests.backends.plans import leaks
-from tests.capture.helpers import ARRAY, X, same
+from tests.capture.helpers import ARRAY, Point, X, Y, close, frames, same
 
-Y = fj.constant([0.5, -1.0, 4.0])
-Point = namedtuple("Point", ["x", "y"])
-W = fj.Variable([1.0, 2.0, 3.0], name="w")
 COUNT = fj.Variable([0.0, 0.0, 0.0], trainable=False, name="count")
+
+W = fj.Variable([1.0, 2.0, 3.0], name="w")
 SORTED = fj.constant([3.0, 1.0, 2.0])
-
-
-def frames(call: Callable[[], Any]) -> list[str]:
-    """The Python functions that a call runs, itself aside."""
-    seen: list[str] = []
-    mine = call.__code__
-
-    def profile(frame: Any, event: str, arg: Any) -> None:
-        if event == "call" and frame.f_code is not mine:
-            seen.append(frame.f_code.co_qualname)
-
-    sys.setprofile(profile)
-    try:
-        call()
-    finally:
-        sys.setprofile(None)
-    return seen
 
 
 def plain(a: Any, b: Any = Y) -> Any:
@@ -107,7 +86,7 @@ def test_a_form_of_call_is_native(body: Any, args: Any, kwargs: Any) -> None:
     f = fj.function(body)
     expected = body(*args, **kwargs)
     for _ in range(3):
-        _close(f(*args, **kwargs), expected)
+        close(f(*args, **kwargs), expected)
     assert frames(lambda: f(*args, **kwargs)) == [] and f.num_traces == 1
 
 
@@ -274,168 +253,9 @@ def test_many_calls_leave_nothing_behind() -> None:
     assert all(abs(a - b) < 100 for a, b in zip(after, before, strict=True)), (before, after)
 
 
-def test_threads_do_not_wait_for_a_tape_elsewhere() -> None:
-    f = fj.function(plain)
-    expected = plain(X, Y)
-    f(X, Y), f(X, b=Y)
-    started, stop, wrong = threading.Event(), threading.Event(), []
-
-    def differentiate() -> None:
-        with fj.GradientTape() as tape:
-            tape.watch(X)
-            started.set()
-            stop.wait(20)
-
-    def call() -> None:
-        wrong.extend(r for r in (f(X, b=Y) for _ in range(2000)) if not same(r, expected))
-
-    taping = threading.Thread(target=differentiate)
-    taping.start()
-    started.wait(20)
-    callers = [threading.Thread(target=call) for _ in range(3)]
-    try:
-        assert frames(lambda: f(X, b=Y))[0] == "Calls.handled"
-        assert "Calls.miss" not in frames(lambda: f(X, b=Y))
-        for thread in callers:
-            thread.start()
-        for thread in callers:
-            thread.join()
-    finally:
-        stop.set()
-        taping.join()
-    assert not wrong and f.num_traces == 1
-
-
-# ---- gradients
-
-
-def loss(x: Any, scale: Any = 2.0) -> Any:
-    return fj.sum(fj.tanh(x) * W * scale)
-
-
-@pytest.mark.parametrize(
-    "make",
-    [
-        fj.gradients_function,
-        fj.value_and_gradients_function,
-        fj.implicit_gradients,
-        fj.implicit_value_and_gradients,
-    ],
-)
-def test_gradient_functions_of_decorated_functions_are_native(make: Any) -> None:
-    f = fj.function(loss)
-    gradient, expected = make(f), make(loss)(X)
-    for _ in range(3):
-        _close(gradient(X), expected)
-    assert frames(lambda: gradient(X)) == ["_replayed.<locals>.call"]
-    _close(make(f)(X), expected)
-    assert frames(lambda: make(f)(X))[-1] == "_replayed.<locals>.call"
-    decorated = fj.function(make(loss))
-    for _ in range(3):
-        _close(decorated(X), expected)
-    assert frames(lambda: decorated(X)) == []
-
-
-def _close(a: Any, b: Any) -> None:
-    import optree
-
-    found, wanted = optree.tree_leaves(a), optree.tree_leaves(b)
-    assert len(found) == len(wanted)
-    for x, y in zip(found, wanted, strict=True):
-        if isinstance(y, fj.Tensor):
-            np.testing.assert_allclose(x.numpy(), y.numpy(), rtol=2e-5, atol=1e-6)
-        else:
-            assert x is y
-
-
-def test_a_call_under_a_tape_is_one_entry() -> None:
-    f = fj.function(lambda x: fj.sum(fj.tanh(x) * W + fj.exp(x)))
-
-    def run(g: Any) -> Any:
-        with fj.GradientTape(persistent=True) as tape:
-            tape.watch(X)
-            y = g(X)
-        return tape, y
-
-    f(X)
-    for _ in range(3):
-        tape, y = run(f)
-        assert len(tape._entries) == 1 and "Calls.miss" not in frames(lambda: run(f))
-        other, z = run(f.eager)
-        _close([y, *tape.gradient(y, [X, W])], [z, *other.gradient(z, [X, W])])
-    assert f.num_traces == 1
-
-
-def test_gradients_with_numbers_record_once() -> None:
-    f = fj.function(lambda x, scale: fj.sum(x * x * scale))
-    gradient = fj.gradients_function(f, params=[0])
-    for n in range(8):
-        _close(gradient(X, float(n)), [X * 2.0 * float(n)])
-        _close(fj.gradients_function(f)(float(n), X)[1:], [fj.constant([float(n) ** 2] * 3)])
-    assert f.num_traces <= 2
-
-
-def test_implicit_gradients_of_a_method() -> None:
-    class Model:
-        def __init__(self) -> None:
-            self.w = fj.Variable([1.0, 2.0, 3.0], name="w")
-
-        @fj.function
-        def loss(self, x: Any) -> Any:
-            return fj.sum(x * self.w)
-
-    one, two = Model(), Model()
-    for _ in range(3):
-        for model in (one, two):
-            ((gradient, variable),) = fj.implicit_gradients(model.loss)(X)
-            assert variable is model.w and same(gradient, X)
-            value, pairs = fj.implicit_value_and_gradients(model.loss)(X)
-            assert pairs[0][1] is model.w and same(value, fj.sum(X * model.w))
-
-
-# ---- what changes at every call
-
-
-def test_a_value_that_always_changes_is_named_once() -> None:
-    f = fj.function(lambda x, n: x * n)
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for n in range(80):
-            assert same(f(X, n), X * n)
-    (warning,) = caught
-    assert warning.category is fj.RecompileWarning and warning.filename == __file__
-    assert "n was 31, now 32" in str(warning.message) and "Variable" in str(warning.message)
-
-
-def test_a_changing_attribute_is_named() -> None:
-    class Owner:
-        step = 0
-
-    owner = Owner()
-    f = fj.function(lambda x: x * float(owner.step))
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        for n in range(40):
-            owner.step = n
-            assert same(f(X), X * float(n))
-    (warning,) = caught
-    assert ".step was 31, now 32" in str(warning.message)
-
-
-def test_new_shapes_do_not_warn() -> None:
-    f = fj.function(lambda x: x + 1.0)
-    for n in range(1, 40):
-        assert f(fj.ones(n)).shape == (n,)
-
-
 def test_guards_are_no_kernels() -> None:
     f = fj.function(lambda x: x * 2.0 if fj.sum(x) > 0.0 else x)
     f(X + 5.0)
     page = f.explain(X + 5.0)
     numbered = [line for line in page.splitlines() if line[:3].strip().isdigit()]
     assert f"in {len(numbered)} kernel" in page and "guard" not in "".join(numbered)
-
-
-def test_ops_say_what_they_do() -> None:
-    assert fj.exp.__doc__ is not None and fj.exp.__doc__.startswith("exp(x)")
-    assert type(fj.exp).__doc__ is not None and type(fj.exp).__doc__.startswith("One output")

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import enum
 import warnings
-from collections import namedtuple
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fusejit as fj
-from tests.capture.helpers import ARRAY, X, follows, one_eager_warning, same
-
-Y = fj.constant([0.5, -1.0, 4.0])
-Point = namedtuple("Point", ["x", "y"])
-
-
-@dataclasses.dataclass
-class Pair:
-    left: Any
-    right: Any
-
-
-class Mode(enum.Enum):
-    SHIFT = 3.0
+from tests.capture.helpers import ARRAY, Mode, Pair, Point, X, Y, follows, one_eager_warning, same
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,10 @@ REASONS = [
     ("mlp_gradients", "matmul | add: a matrix product is a BLAS call"),
     ("sort_in_the_middle", "multiply | sort: sort is a step of its own"),
     ("sort_in_the_middle", "sort | add: sort is a step of its own"),
-    ("two_reductions", "exp | sum: other kernels read it too, or the reduction is full"),
+    (
+        "two_reductions",
+        "exp | sum: only rows, and several of them, are reduced where they are computed",
+    ),
     ("transposed_matmul", "multiply | matmul: a BLAS call reads matrices from memory"),
     ("flipped_matmul", "slice | matmul: BLAS reads rows or columns of consecutive elements"),
 ]

@@ -113,6 +113,50 @@ def test_placements_that_meet_are_kept() -> None:
     assert simplified(overlapping, *arrays((4,))).count("place") == 2
 
 
+def sum_of_slices(*slices: Any) -> Callable[[Any], Any]:
+    """The gradient of a sum of slices, each times a number of its own."""
+
+    def of(x: Any) -> Any:
+        parts = [fj.sum(x[each] * (2.0 + i)) for i, each in enumerate(slices)]
+        return sum(parts[1:], parts[0])
+
+    return lambda x: fj.gradients_function(of)(x)[0]
+
+
+TILES = [np.s_[i : i + 2, j : j + 3] for i in (0, 2) for j in (0, 3)]
+
+
+@pytest.mark.parametrize(
+    ("slices", "placements"),
+    [
+        (TILES, 1),
+        ([*TILES[::-1], np.s_[4:, :]], 1),
+        ([np.s_[0], np.s_[1], np.s_[1], np.s_[0]], 1),  # what lies at one place is added there
+        ([np.s_[::2], np.s_[1::2]], 2),  # apart, but no plane lies between them
+        ([np.s_[3:], np.s_[2:4], np.s_[1], np.s_[0]], 2),  # the last three are apart
+        ([np.s_[:1, :3], np.s_[:3, 3:], np.s_[1:, :2], np.s_[3:, 2:], np.s_[1:3, 2:3]], 2),
+    ],
+)
+def test_placements_merge_where_they_are_apart(slices: Any, placements: int) -> None:
+    assert simplified(sum_of_slices(*slices), *arrays((5, 6))).count("place") == placements
+
+
+def test_sums_of_placements_that_others_read_are_kept() -> None:
+    builder = Builder("f")
+    x = builder.input(fj.constant([1.0, -0.0]).type, "x")
+    first, second, third = (
+        builder.add(place_, [x], {"shape": (6,), "ranges": (((at, 1),),)})[0] for at in (0, 2, 4)
+    )
+    (two,) = builder.add(fj.add, [first, second], {})
+    (all_three,) = builder.add(fj.add, [third, two], {})
+    (square,) = builder.add(fj.multiply, [two, two], {})
+    graph = builder.finish([all_three, square])
+    after = dce(simplify(graph))
+    given = np.array([1.0, -0.0], np.float32)
+    assert bits(eagerly(after, given)) == bits(eagerly(graph, given))
+    assert names(after).count("place") == 2, "the sum of two, and the third"
+
+
 def after_cse(f: Callable[..., Any], *args: Any) -> list[str]:
     graph = recorded(f, *args)
     after = dce(cse(graph))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import weakref
 from collections.abc import Callable, Iterable
 from functools import cache, lru_cache
 from math import prod
@@ -28,6 +29,9 @@ _FUNCTIONS = (
     "PyErr_ExceptionMatches",
     "PyEval_SaveThread",
     "PyEval_RestoreThread",
+    "PyInterpreterState_Get",
+    "PyInterpreterState_ThreadHead",
+    "PyThreadState_Next",
     "PyType_GetFlags",
     "PyType_GenericAlloc",
     "PyObject_Vectorcall",
@@ -122,6 +126,12 @@ def address(array: np.ndarray[Any, Any]) -> int:
     return _word(id(array) + 16)
 
 
+def laid_out(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """`array`, or a copy of it, as native code walks it: C-contiguous and aligned."""
+    flags = array.flags
+    return array if flags.c_contiguous and flags.aligned else array.copy()
+
+
 def pointer(function: Any) -> int:
     """The address of a function of a shared library."""
     place = ctypes.cast(function, ctypes.c_void_p).value
@@ -184,6 +194,8 @@ def _check_layouts() -> None:
     probe = np.zeros((3, 5), np.float32)
     dtype = probe.dtype
     part = probe[:, 1:]
+    watch = weakref.ref(part)
+    counted = ([object()], [object()] * 3)  # lists of what nothing else refers to
     dims = _word(id(probe) + 32)
     expected = {
         "type": (_word(id(probe) + 8), id(np.ndarray)),
@@ -197,6 +209,10 @@ def _check_layouts() -> None:
         "byte order": (_byte(id(dtype) + 26), ord("=")),
         "item size": (_word(id(dtype) + 40), 4),
         "flags of a type": (_word(id(np.ndarray) + 168), np.ndarray.__flags__),
+        "base": (_word(id(part) + 48), id(probe)),
+        "no weak references": (_word(id(probe) + 72), 0),
+        "weak references": (_word(id(part) + 72), id(watch)),
+        "references": ([_word(id(n[0])) & 0xFFFFFFFF for n in counted], [1, 3]),
     }
     for field, (found, wanted) in expected.items():
         if found != wanted:

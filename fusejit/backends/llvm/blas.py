@@ -14,10 +14,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
-import numpy as np
-
 from .abi import pointer
 from .ready import Once
+from .target import host
 
 _SYMBOLS = {
     "gemm.f32": "scipy_cblas_sgemm64_",
@@ -58,12 +57,10 @@ def _path() -> str:
 
 def core() -> str | None:
     """The core type that OpenBLAS is to use here, or None: let it choose."""
-    features = np._core._multiarray_umath.__cpu_features__  # type: ignore[attr-defined]
-    if all(features.get(f"AVX512{part}") for part in ("F", "BW", "DQ", "VL")):
+    target = host()
+    if target.has_avx512:
         return "SkylakeX"
-    if features.get("AVX2") and features.get("FMA3"):
-        return "Haswell"
-    return None
+    return "Haswell" if target.has_avx2 and target.has_fma else None
 
 
 @contextmanager

@@ -7,9 +7,10 @@
     uninstall(function)
 
 A native call tries the entries in order: the first whose checks hold runs its plan and wraps the
-outputs as Tensors. Keywords and defaults are put in place first if a `Signature` says how. A plan
-in use, a guard that stops it, an error in it, or no entry that applies: `slow` is called with the
-same arguments. While a handler is active `handled` is. Making the class needs ctypes alone; code is
+outputs as Tensors. Where a guard stops the plan, the entries that `graft` has put there go on with
+what it holds. Keywords and defaults are put in place first if a `Signature` says how. An error in a
+plan, or no entry that applies: `slow` is called with the same arguments. While a handler is active
+`handled` is. Making the class needs ctypes alone; code is
 compiled by the first plan that is loaded.
 """
 
@@ -17,12 +18,14 @@ from __future__ import annotations
 
 import ctypes
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..plan import Plan
 from . import abi, checks, results
-from .checks import ArrayInput, Check, FloatInput, Input
+from .checks import ArrayInput, Behind, Check, FloatInput, Input
+from .grafts import Carried, Exits
 from .native import HEADER, NativeCallable, is_enabled, point, uninstall
 from .runtime import NativePlan, native_code
 
@@ -80,6 +83,7 @@ class Entry:
     """
 
     __slots__ = (
+        "_exits",
         "checks",
         "convention",
         "first_miss",
@@ -98,13 +102,16 @@ class Entry:
         conditions: Sequence[Check],
         plan: NativePlan,
         result: results.Result,
+        carried: Sequence[Carried] = (),
     ) -> None:
         """Args:
         nargs: how many flat arguments the call has.
         conditions: the checks; together they bind each input of the plan exactly once.
+        carried: where the last inputs are found instead, if this is a graft.
         """
         slots = [plan.plan.slots[number] for number in plan.plan.inputs]
-        bound = _bound(conditions, len(slots))
+        own = len(slots) - len(carried)
+        bound = _bound(conditions, own)
         memory = abi.Memory()
         written, registers = checks.write(
             conditions,
@@ -114,6 +121,10 @@ class Entry:
             keep={*bound, *result.taken},
         )
         memory.pin(plan)
+        gifts = [
+            (given, len(slots) + taken, registers[bound[given]], registers[variable], around)
+            for given, taken, variable, around in _gifts(conditions, plan.plan, bound, result)
+        ]
         self.registers = len(registers)
         self.makes = len(result.made)
         self.record = memory.words(
@@ -124,10 +135,21 @@ class Entry:
                 written,
                 self.registers,
                 *results.write(result, len(slots), len(plan.plan.outputs), registers, memory),
-                len(slots),
+                own,
                 memory.words(registers[check] for check in bound),
+                len(gifts),
+                memory.words(word for gift in gifts for word in gift),
+                0,
+                0,
+                len(carried),
+                memory.words(
+                    word
+                    for position, each in enumerate(carried, own)
+                    for word in (position, each.binding, each.offset)
+                ),
             )
         )
+        self._exits = Exits(self.record, memory)
         self.convention = convention
         self.nargs = nargs
         self.checks = tuple(conditions)
@@ -139,6 +161,10 @@ class Entry:
         self.inputs: Callable[..., tuple[Any, ...] | None] = abi.builtin(
             "inputs", code["inputs"], abi.METH_FASTCALL, self.record, memory
         )
+
+    def graft(self, step: int, seen: bytes, entry: Entry) -> None:
+        """Go on with `entry` where the guard at `step` of the plan has seen these bytes."""
+        self._exits.add(step, seen, entry, entry.record)
 
 
 def _bound(conditions: Sequence[Check], inputs: int) -> list[int]:
@@ -152,6 +178,22 @@ def _bound(conditions: Sequence[Check], inputs: int) -> list[int]:
     if positions != list(range(inputs)):
         raise ValueError(f"the checks bind inputs {positions}, the plan has {inputs}")
     return [number for _, number in bound]
+
+
+def _gifts(
+    conditions: Sequence[Check], plan: Plan, bound: Sequence[int], result: results.Result
+) -> Iterator[tuple[int, int, int, int]]:
+    """Input, output that may take its memory, check that takes the Variable which held the one and
+    is assigned the other, how many Tensors are made around the output."""
+    for slots in plan.donated:
+        given, taken = plan.inputs.index(slots[0]), plan.outputs.index(slots[1])
+        holder = conditions[bound[given]].source
+        for variable, number in result.assigned:
+            kept = conditions[variable].source
+            if not (isinstance(holder, Behind) and isinstance(kept, Behind)):
+                continue
+            if holder.ref is kept.ref and result.made[number] == results.Output(taken):
+                yield given, taken, variable, result.made.count(results.Output(taken))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -204,13 +246,31 @@ def _stars(code: types.CodeType) -> tuple[int, int]:
     return code.co_flags >> 2 & 1, code.co_flags >> 3 & 1
 
 
+@dataclass(frozen=True, slots=True)
+class Installed:
+    """Builtins that search the entries of a function.
+
+    Attributes:
+        enter: a whole call, as the caller writes it.
+        replay: (*flat arguments) -> a tuple of the result, or None where no path is known.
+        probe: (*flat arguments) -> the record of the entry at the end of the path or 0; that of
+            the entry which a guard has stopped last or 0, the guard's step, and what it saw.
+    """
+
+    enter: Callable[..., Any]
+    replay: Callable[..., tuple[Any] | None]
+    probe: Callable[..., tuple[int, int, int, bytes | None]]
+
+
 def install(
     function: NativeCallable,
     entries: Sequence[Entry],
     slow: Callable[..., Any],
     handled: Callable[..., Any] | None = None,
     signature: Signature | None = None,
-) -> Callable[..., Any] | None:
+    grafts: Sequence[Entry] = (),
+    enter: bool = True,
+) -> Installed | None:
     """Enter `function` natively from now on, in place of what was installed before.
 
     `slow` may be a bound method of `function`: the cycle is one that the garbage collector sees.
@@ -218,9 +278,11 @@ def install(
     Args:
         handled: takes the calls while a handler is active; default `slow`.
         signature: how arguments become flat; default: positional calls as they come.
+        grafts: what may be entered from `entries`; what is grafted later needs another `install`.
+        enter: False only returns what searches; calls of `function` go on as before.
     Returns:
-        A builtin that makes native calls also while a handler is active. None if nothing was
-        installed: no entries, or a class without `enable_vectorcall`.
+        What makes native calls also while a handler is active. None if nothing was installed: no
+        entries, or a class without `enable_vectorcall`.
     """
     if not entries or not is_enabled(type(function)):
         uninstall(function)
@@ -236,24 +298,32 @@ def install(
             ctypes.addressof(shared.active),
             len(entries),
             memory.words(entry.record for entry in entries),
-            max(entry.registers for entry in entries),
+            max(entry.registers for entry in (*entries, *grafts)),
             memory.pin(shared.tensor),
             shared.data,
             len(shared.blanks),
             memory.words(shared.blanks),
             memory.pin(slow if handled is None else handled),
             *((0, 0) if signature is None else signature.write(memory)),
-            max(entry.makes for entry in entries),
+            max(entry.makes for entry in (*entries, *grafts)),
             shared.value,
         )
     )
     owner = memory.owned()
     ctypes.c_int64.from_address(record).value = id(owner)
     code = native_code()
-    point(function, code["vectorcall"], record)
-    function._native = owner  # last: this drops the state that was used before
-    kept_too = abi.Memory()
-    kept_too.pin(owner)
-    flags = abi.METH_FASTCALL | abi.METH_KEYWORDS
-    enter: Callable[..., Any] = abi.builtin("enter", code["enter.builtin"], flags, record, kept_too)
-    return enter
+    if enter:
+        point(function, code["vectorcall"], record)
+        function._native = owner  # last: this drops the state that was used before
+    return Installed(
+        _builtin("enter", "enter.builtin", record, owner, abi.METH_FASTCALL | abi.METH_KEYWORDS),
+        _builtin("replay", "replay", record, owner, abi.METH_FASTCALL),
+        _builtin("probe", "probe", record, owner, abi.METH_FASTCALL),
+    )
+
+
+def _builtin(name: str, code: str, record: int, owner: object, flags: int) -> Callable[..., Any]:
+    memory = abi.Memory()
+    memory.pin(owner)
+    made: Callable[..., Any] = abi.builtin(name, native_code()[code], flags, record, memory)
+    return made

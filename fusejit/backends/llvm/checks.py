@@ -15,39 +15,39 @@ Whatever a look-up raises is cleared and means that the check fails.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
+from ...frozen import frozen
 from .abi import Memory
 
 # ---- sources
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Arg:
     """A positional argument of the call."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Kept:
     """An object that the check keeps alive."""
 
     value: object
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Behind:
     """The referent of a weak reference; the check fails when it is dead."""
 
     ref: weakref.ref[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Of:
     """The value that an earlier check of the same entry took, by its number."""
 
@@ -59,38 +59,38 @@ Source: TypeAlias = Arg | Kept | Behind | Of
 # ---- what to take from a source
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Itself:
     """The source."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Key:
     """`source[key]` of a dict; absent if it has no such key."""
 
     key: object
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Content:
     """The content of a cell; absent if it is empty."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Attribute:
     """`getattr(source, name)`: runs the user's properties; absent on AttributeError."""
 
     name: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Item:
     """`source[index]` of a list or tuple, index >= 0."""
 
     index: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Field:
     """A part of a Python function; absent where it has none."""
 
@@ -102,87 +102,89 @@ Take: TypeAlias = Itself | Key | Content | Attribute | Item | Field
 # ---- what to expect of it
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Anything:
     """That it is there: a step on the way to something else."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Absent:
     """That it is not there."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Same:
     """This object; or an exact float of the same bits, or an equal exact int, str or bytes."""
 
     value: object
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Referent:
     """The object behind a weak reference, which still lives."""
 
     ref: weakref.ref[Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Length:
     """`len(value)`, which runs the user's `__len__`."""
 
     length: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exactly:
     """An instance of this very class."""
 
     cls: type
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Input:
     """A Tensor that fits an input of the plan (by its position) and becomes it."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class ArrayInput:
     """An exact ndarray that fits an input of the plan and becomes it."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FloatInput:
     """An exact Python float that becomes an input of the plan, of dtype float64 and shape ()."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Bytes:
-    """An exact ndarray of the dtype, shape and bytes that `array` has now."""
+    """An exact ndarray of this dtype, shape and content."""
 
-    array: np.ndarray[Any, Any]
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    content: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Twin:
     """The very object that an earlier check of the same entry took."""
 
     check: int
 
 
-@dataclass(frozen=True, slots=True)
-class Other:
-    """Another object than an earlier check of the same entry took."""
+@frozen
+class Distinct:
+    """That no two of the earlier checks of the same entry have taken the same object."""
 
-    check: int
+    checks: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Keys:
     """A dict of these keys in this order; `Same` compares them."""
 
@@ -201,12 +203,12 @@ Expect: TypeAlias = (
     | FloatInput
     | Bytes
     | Twin
-    | Other
+    | Distinct
     | Keys
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Check:
     """One check."""
 
@@ -217,7 +219,6 @@ class Check:
 
 # ---- as records of checks.ll
 
-_Earlier = Of | Twin | Other
 _TAKES = {"code": 5, "defaults": 6, "kwdefaults": 7, "closure": 8}
 
 
@@ -235,23 +236,30 @@ def write(
         tensor: the class of Tensors and the offset of the ndarray in one.
         keep: checks whose values are wanted afterwards; those that later checks use are kept too.
     """
-    used = {
-        part.check for c in checks for part in (c.source, c.expect) if isinstance(part, _Earlier)
-    }
+    used = {number for check in checks for number in _earlier(check)}
     measured = {n for n, c in enumerate(checks) if isinstance(c.expect, Length | Keys)}
     held = used.union(keep, measured)  # `__len__` may drop what it is asked of
     registers = {number: register for register, number in enumerate(sorted(held))}
     words: list[int] = []
     for number, check in enumerate(checks):
-        for part in (check.source, check.expect):
-            if isinstance(part, _Earlier) and not 0 <= part.check < number:
-                raise ValueError(f"check {number}: check {part.check} is not an earlier one")
+        for earlier in _earlier(check):
+            if not 0 <= earlier < number:
+                raise ValueError(f"check {number}: check {earlier} is not an earlier one")
         kind, source, index = _source(check.source, registers, memory)
         take, key, item = _take(check.take, memory)
         expect, *expected = _expect(check.expect, inputs, tensor, registers, memory)
         register = registers.get(number, -1)
         words += [kind, take, expect, register, source, index, key, item, *expected]
     return memory.words(words), registers
+
+
+def _earlier(check: Check) -> Iterator[int]:
+    """The checks whose values a check uses."""
+    for part in (check.source, check.expect):
+        if isinstance(part, Of | Twin):
+            yield part.check
+        elif isinstance(part, Distinct):
+            yield from part.checks
 
 
 def _source(source: Source, registers: dict[int, int], memory: Memory) -> tuple[int, int, int]:
@@ -311,17 +319,20 @@ def _expect(
         case ArrayInput(position):
             fits = memory.words(memory.array(*inputs[position]))
             return 6, memory.pin(np.ndarray), position, 0, fits, 0
-        case Bytes(array):
-            fits = memory.words(memory.array(array.dtype, array.shape))
-            bytes_now = np.frombuffer(array.tobytes(), np.uint8)
-            return 6, memory.pin(np.ndarray), 0, 0, fits, memory.data(bytes_now)
+        case Bytes(dtype, shape, content):
+            fits = memory.words(memory.array(dtype, shape))
+            data = memory.data(np.frombuffer(content, np.uint8))
+            return 6, memory.pin(np.ndarray), 0, 0, fits, data
         case FloatInput(position):
             if inputs[position] != (np.dtype(np.float64), ()):
                 raise ValueError(f"a Python float cannot become input {position}: it is no float64")
             return 7, 0, position, 0, 0, 0
         case Twin(number):
             return 8, 0, registers[number], 0, 0, 0
-        case Other(number):
-            return 9, 0, registers[number], 0, 0, 0
+        case Distinct(numbers):
+            taken = memory.words(registers[number] for number in numbers)
+            places = 2 << len(numbers).bit_length()  # a power of two, at most half of them taken
+            table = memory.words([0] * places)
+            return 9, taken, len(numbers), places - 1, 0, table
         case Keys(keys):
             return 10, memory.pin(keys), len(keys), 0, 0, 0

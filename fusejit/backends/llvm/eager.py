@@ -16,8 +16,11 @@ from ...passes import optimize
 from ..base import Kernel
 from ..lower import kernel_kind, lower
 from ..plan import Plan
+from .abi import laid_out
 from .pointwise import load_pointwise
 from .runtime import NativePlan, load
+from .target import is_narrow
+from .unplanned import product
 
 MAX_PLANS = 4096
 """One-op plans kept, some 2 KB each: more (op, shapes) than a loop over batch sizes makes."""
@@ -28,6 +31,7 @@ class CpuBackend:
 
     def __init__(self) -> None:
         self._plans: OrderedDict[object, NativePlan | None] = OrderedDict()
+        self._met: set[object] = set()
         self._pointwise: dict[object, Callable[..., Any]] = {}
         config.on_change(self._plans.clear)
         config.on_change(self._pointwise.clear)
@@ -39,7 +43,7 @@ class CpuBackend:
             result = pointwise(*arrays)
             if result is not None:
                 return result
-            arrays = _contiguous(arrays)
+            arrays = list(map(laid_out, arrays))
             result = pointwise(*arrays)
             if result is not None:
                 return result
@@ -47,6 +51,8 @@ class CpuBackend:
         if key in self._plans:
             self._plans.move_to_end(key)
             plan = self._plans[key]
+        elif key not in self._met and (result := self._first(key, op, arrays)) is not None:
+            return result
         else:
             plan = self._plans[key] = one_op_plan(op, arrays, params)
             while len(self._plans) > MAX_PLANS:
@@ -54,9 +60,18 @@ class CpuBackend:
         if plan is None:
             with np.errstate(all="ignore"):
                 return op.by_numpy(arrays, params)
-        results = plan.run(_contiguous(arrays))
+        results = plan.run(list(map(laid_out, arrays)))
         assert isinstance(results, list), "a one-op plan has no guards"
         return results[0] if len(results) == 1 else tuple(results)
+
+    def _first(self, key: object, op: Op, arrays: Sequence[Array]) -> Array | None:
+        """A product at sizes that are new; None for anything else."""
+        result = product(*arrays) if isinstance(op, Contraction) else None
+        if result is not None:
+            if len(self._met) >= MAX_PLANS:
+                self._met.clear()  # they are met again
+            self._met.add(key)
+        return result
 
     def _pointwise_of(
         self, op: Elementwise, arrays: Sequence[Array], params: Mapping[str, Any]
@@ -87,10 +102,6 @@ def _load_pointwise(
     return load_pointwise(plan, singles, _kernel_address) or _nothing
 
 
-def _contiguous(arrays: Sequence[Array]) -> list[Array]:
-    return [np.ascontiguousarray(a) if a.ndim else a for a in arrays]
-
-
 def _nothing(*arrays: Array) -> None:
     """Stands for the ops that have no flat loop."""
 
@@ -112,7 +123,8 @@ def _lowered(op: Op, arrays: Sequence[Array], params: Mapping[str, Any]) -> Plan
         return None
     graph = builder.finish(outputs)
     # Passes find nothing in one such op, and a new shape would wait 0.1 ms for them.
-    return lower(graph if isinstance(op, Elementwise | Contraction) else optimize(graph))
+    simple = isinstance(op, Elementwise | Contraction)
+    return lower(graph if simple else optimize(graph), narrow=is_narrow())
 
 
 def load_plan(plan: Plan) -> NativePlan:

@@ -2,19 +2,19 @@
 
 One module per element type, the packing included, has these entries in the ABI of kernels:
 
-    pack                      B -> panels; [begin, end) are panels
-    packed, packed.add        C (+)= A @ B, B in panels; [begin, end) are rows of C
-    panels, panels.add        the same; [begin, end) are panels
-    plain, plain.add          C (+)= A @ B, B row-major; [begin, end) are rows of C
-    streamed, streamed.add    the same; [begin, end) are panels of columns
+    pack        B -> panels; [begin, end) are panels
+    packed      C = A @ B, B in panels; [begin, end) are rows of C
+    panels      the same; [begin, end) are panels
+    plain       C = A @ B, B row-major; [begin, end) are rows of C
+    streamed    the same; [begin, end) are panels of columns
 
 A tile keeps some rows of some panels of C in registers. A row-major B is read as panels, too: they
 are a cache line apart instead of K of them, so the same tiles serve both.
 
-Every element of C is one chain of fused multiply-adds over k, in order, that begins at zero (at C,
-for .add). A block of K goes on from what the block before left in C, and what is missing from a
-tile is padding, or is computed twice. So the bits of an element depend on its row of A and its
-column of B alone: not on the part that is asked for, nor on the tile that it falls into.
+Every element of C is one chain of fused multiply-adds over k, in order, that begins at zero. A
+block of K goes on from what the block before left in C, and what is missing from a tile is padding,
+or is computed twice. So the bits of an element depend on its row of A and its column of B alone:
+not on the part that is asked for, nor on the tile that it falls into.
 """
 
 from __future__ import annotations
@@ -25,22 +25,28 @@ from typing import TypeAlias
 
 from ...scalar import DType
 from ..plan import PANEL_BYTES, MatmulForm
-from . import packing
+from . import packing, sweep
 from .packing import KERNEL, Function, Panels, least, numbers, pointers
 from .target import Target, host
-from .text import Lanes, Text
+from .text import Text
 
 _FORMS = [form for form in MatmulForm if form is not MatmulForm.BLAS]
-ENTRIES = ("pack", *(f"{form.value}{add}" for form in _FORMS for add in ("", ".add")))
+ENTRIES = ("pack", *(form.value for form in _FORMS))
 
 ROWS = 96
 """Rows of A that share one pass over B: with DEPTH they are 192 KiB, well inside L2."""
+THIN, WIDE = 8, 2048
+"""k up to which, and bytes of a row of C from which on, the rows of one tile are a pass: then most
+of the work is to write C, and that goes along its rows. 512 x 2 x 512 takes 0.8 of the time in
+float32, 0.4 in float64, 0.35 and 0.15 without AVX-512."""
 DEPTH = 512
 """k in one pass over packed B: the panels of a tile are 96 KiB then and stay in L2 for all ROWS."""
 STREAM_DEPTH = 256
 """k in one pass over row-major B. From 64 on the time is the same, unless rows are a power of two
 apart and share a few sets of the cache: 64 x 512 x 2048 takes 790 us at 128, 700 at 256."""
 
+SWEPT_ROWS = 1
+"""Rows that are not tiles if B is row-major; see `sweep`."""
 
 Shape: TypeAlias = tuple[int, int]  # rows, panels
 
@@ -50,12 +56,14 @@ def shapes(target: Target) -> tuple[Shape, ...]:
 
     AVX-512: 24 sums of 32 registers; batches are usually multiples of 8. Elsewhere a panel is
     several registers: 2 on AVX, of 16; 4 on AArch64, of 32; 4 on SSE, of 16. Eight panels at a time
-    of a row-major B come out of L2 twice as fast as three.
+    of a row-major B come out of L2 twice as fast as three. On AVX, 4 rows in a tile of 6 would take
+    a third longer than they do in one of 4, and one row in a tile of 2, of an odd number of panels,
+    a quarter.
     """
     if target.has_avx512:
         return (8, 3), (4, 6), (2, 8)
     if target.vector_bytes == 32 or not target.is_x86:
-        return (6, 1), (2, 3)
+        return (6, 1), (4, 1), (2, 3), (1, 6)
     return ((2, 1),)
 
 
@@ -117,6 +125,7 @@ class _Writer:
     def functions(self) -> list[Function]:
         tiles = [self.tile(*shape) for shape in dict.fromkeys((*self.shapes, self.single))]
         around = [self.copy(), self.edge(), self.across(), self.block(), self.product()]
+        around.append(sweep.function(self.panels, str(_BLOCK)))
         return [*tiles, *around, *map(self.entry, ENTRIES[1:])]
 
     @property
@@ -161,27 +170,35 @@ class _Writer:
     def step(
         self, text: Text, k: str, a_rows: list[str], sums: list[str], panels: int
     ) -> list[str]:
-        """The sums with the products of one k added, row by row."""
+        """The sums with the products of one k added.
+
+        What is fewer, rows or registers of columns, is held, and the others come one by one: the
+        sums leave no room for more. 2 rows of 3 panels take half the time on AVX that way.
+        """
         words = self.panels
-        lanes = Lanes(text, words.target, words.lanes)
         b = words.to(text, "b.k", "%b", k, "%b.row")
         columns = [b, *(words.to(text, "b.at", b, str(i), "%b.panel") for i in range(1, panels))]
-        values = [words.load(text, "b.v", place) for place in columns]
         far = text.let("far", f"mul nsw i64 {k}, %a.column")
-        following = []
-        for row, place in enumerate(a_rows):
-            one = words.load(text, "a.v", words.to(text, "a.k", place, far), words.element)
-            every = lanes.broadcast("a.all", words.element, one)
-            for panel, value in enumerate(values):
-                before = sums[row * panels + panel]
-                following.append(self.multiply_add(lanes, every, value, before))
-        return following
+        rows = [words.to(text, "a.k", place, far) for place in a_rows]
+        following = list(sums)
 
-    def multiply_add(self, lanes: Lanes, x: str, y: str, sum_: str) -> str:
-        element = self.panels.element
-        if self.panels.target.has_fma:
-            return lanes.intrinsic("sum", "fma", element, x, y, sum_)
-        return lanes.op("sum", "fadd", element, lanes.op("term", "fmul", element, x, y), sum_)
+        def add(row: int, panel: int, one: str, value: str) -> None:
+            place = row * panels + panel
+            following[place] = words.multiply_add(text, one, value, sums[place])
+
+        if len(rows) < panels * words.registers:
+            every = [words.every(text, place) for place in rows]
+            for panel, place in enumerate(columns):
+                value = words.load(text, "b.v", place)
+                for row, one in enumerate(every):
+                    add(row, panel, one, value)
+        else:
+            values = [words.load(text, "b.v", place) for place in columns]
+            for row, place in enumerate(rows):
+                one = words.every(text, place)
+                for panel, value in enumerate(values):
+                    add(row, panel, one, value)
+        return following
 
     # ---- around tiles
 
@@ -203,20 +220,25 @@ class _Writer:
         )
 
     def edge(self) -> Function:
-        """The last columns, fewer than a panel: tiles then work on a whole panel of scratch."""
+        """The last columns, fewer than a panel: tiles then work on a whole panel of scratch.
+
+        A row-major B gives them the %shift columns before as well, or if it has none, is padded.
+        """
         text, lanes, element = Text(), self.panels.lanes, self.panels.element
         rows, _ = self.single
         for name, count in (("tile", rows), ("columns", STREAM_DEPTH)):
             text.do(f"%{name} = alloca [{count * lanes} x {element}], align {PANEL_BYTES}")
-        text.branch("%padded", "multiply", "pad")
+        back = text.let("back", "sub i64 0, %shift")
+        before = self.panels.to(text, "b.before", "%b", back)
+        text.branch("%enough", "multiply", "pad")
         text.label("pad")
         matrix = "ptr %b, i64 %b.row, i64 1, i64 %depth, i64 %width, ptr %columns"
         text.do(f"call void @gather({matrix})")
         text.jump("multiply")
         text.label("multiply")
-        b = text.let("b.from", "phi ptr [ %b, %entry ], [ %columns, %pad ]")
+        b = text.let("b.from", f"phi ptr [ {before}, %entry ], [ %columns, %pad ]")
         b_row = text.let("b.step", f"phi i64 [ %b.row, %entry ], [ {lanes}, %pad ]")
-        tile = f"ptr %tile, i64 {lanes}"
+        tile = f"ptr {self.panels.to(text, 'tile.last', '%tile', '%shift')}, i64 {lanes}"
         with text.loop("band", ("0", "%rows", rows)) as trip:
             block = self.below(text, _BLOCK, trip.index)
             height = least(text, "height", block.rows, rows)
@@ -229,7 +251,7 @@ class _Writer:
             inside = replace(block, b=b, b_row=b_row, c="%tile", c_row=str(lanes), rows=height)
             text.do(f"call void @tile.{rows}x1({inside})")
             text.do(f"call void @copy({tile}, ptr {block.c}, i64 %c.row, {size})")
-        return Function("edge", f"{_BLOCK}, i64 %width, i1 %padded", text)
+        return Function("edge", f"{_BLOCK}, i64 %width, i64 %shift, i1 %enough", text)
 
     def copy(self) -> Function:
         """Part of a matrix into another of a different row stride."""
@@ -262,14 +284,32 @@ class _Writer:
                     text.do(f"call void {tile}({self.below(text, here, row.index)})")
             panel = group.index
         width = text.let("width", f"srem i64 %n, {self.panels.lanes}")
+        some = text.let("some", f"icmp sge i64 %n, {self.panels.lanes}")
+        enough = text.let("enough", f"or i1 {some}, %padded")
+        most = text.let("most", f"sub i64 {self.panels.lanes}, {width}")
+        bare = text.let("bare", f"select i1 {some}, i64 {most}, i64 0")
+        shift = text.let("shift", f"select i1 %padded, i64 0, i64 {bare}")
         with text.loop("edge", (panel, "%right", 1), (), "at most once") as edge:
             here = self.beside(text, _BLOCK, edge.index)
-            text.do(f"call void @edge({here}, i64 {width}, i1 %padded)")
+            text.do(f"call void @edge({here}, i64 {width}, i64 {shift}, i1 {enough})")
         return Function("across", f"{_BLOCK}, {_ACROSS}, {_TILE}", text)
 
     def block(self) -> Function:
-        """Whole bands of the first tile; rows left over in the lowest tile that holds them."""
+        """Whole bands of the first tile; rows left over in the lowest tile that holds them. Few
+        rows times a row-major matrix are a sweep, and its last columns."""
         text = Text()
+        few = text.let("few", f"icmp sle i64 %rows, {SWEPT_ROWS}")
+        bare = text.let("bare", "xor i1 %padded, true")
+        text.branch(text.let("swept", f"and i1 {few}, {bare}"), "sweep", "tiles")
+        text.label("sweep")
+        full = least(text, "full", text.let("whole", f"sdiv i64 %n, {self.panels.lanes}"), "%right")
+        text.do(f"call void @sweep({_BLOCK}, i64 %left, i64 {full})")
+        ahead = text.let("ahead", f"icmp sgt i64 {full}, %left")
+        at = text.let("at", f"select i1 {ahead}, i64 {full}, i64 %left")
+        edge = f"i64 {at}, i64 %right, i64 %n, i1 %padded"
+        text.do(f"call void @across({_BLOCK}, {edge}, {_by(self.single)})")
+        text.jump("done")
+        text.label("tiles")
         first, *others = self.shapes
         over = text.let("over", f"srem i64 %rows, {first[0]}")
         most = max((rows for rows, _ in others), default=0)
@@ -316,31 +356,33 @@ class _Writer:
         text.comment("K = 0 is one empty block: C becomes zero")
         some = text.let("some", f"icmp sgt i64 {k}, 1")
         end = choose("last", some, k, "1")
-        with text.loop("chunk", (top, bottom, ROWS)) as rows:
+        shallow = text.let("shallow", f"icmp sle i64 {k}, {THIN}")
+        wide = text.let("wide", f"icmp sge i64 {n}, {WIDE // words.dtype.itemsize}")
+        thin = text.let("thin", f"and i1 {shallow}, {wide}")
+        band = choose("band", thin, str(self.shapes[0][0]), str(ROWS))
+        with text.loop("chunk", (top, bottom, band)) as rows:
             height = text.let("below", f"sub i64 {bottom}, {rows.index}")
             block = replace(
                 _BLOCK,
                 a=words.to(text, "a.rows", a, rows.index, "%a.row"),
                 c=words.to(text, "c.rows", c, rows.index, "%c.row"),
-                rows=least(text, "height", height, ROWS),
+                rows=least(text, "height", height, band),
             )
             with text.loop("depth", ("0", end, span)) as deep:
-                first = text.let("first", f"icmp eq i64 {deep.index}, 0")
                 ahead = text.let("ahead", f"sub i64 {k}, {deep.index}")
                 part = replace(
                     block,
                     a=words.to(text, "a.span", block.a, deep.index, "%a.column"),
                     b=words.to(text, "b.span", b, deep.index, "%b.row"),
                     depth=least(text, "span.k", ahead, span),
-                    fresh=text.let("begins", f"and i1 {first}, %fresh"),
+                    fresh=text.let("begins", f"icmp eq i64 {deep.index}, 0"),
                 )
                 text.do(f"call void @block({part}, {_ACROSS})")
-        return Function("product", f"{KERNEL}, i1 %padded, i1 %by.rows, i1 %fresh", text)
+        return Function("product", f"{KERNEL}, i1 %padded, i1 %by.rows", text)
 
     def entry(self, name: str) -> Function:
-        text = Text()
-        form, _, add = name.partition(".")
-        choices = (MatmulForm(form).packed, MatmulForm(form).by_rows, not add)
+        text, form = Text(), MatmulForm(name)
+        choices = form.packed, form.by_rows
         chosen = ", ".join(f"i1 {str(choice).lower()}" for choice in choices)
         text.do(f"call void @product({KERNEL}, {chosen})")
         return Function(name, KERNEL, text, entry=True)

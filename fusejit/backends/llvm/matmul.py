@@ -24,7 +24,7 @@ def address(code: Matmul | Pack) -> int | None:
         return gemm.entries(code.dtype)["pack"]
     if code.form is MatmulForm.BLAS:
         return by_blas(code.dtype)
-    return gemm.entries(code.dtype)[code.form.value + (".add" if code.accumulate else "")]
+    return gemm.entries(code.dtype)[code.form.value]
 
 
 @lru_cache(maxsize=len(_SPELLINGS))
@@ -51,8 +51,6 @@ def check(step: Step) -> None:
     if isinstance(code, Pack):
         return
     if code.form is MatmulForm.BLAS:
-        if code.accumulate:
-            raise LoweringError("matmul: BLAS is not made to accumulate")
         _check_blas(step)
         return
     b_column, c_column = step.meta[9], step.meta[12]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ...scalar import DType
 from ..plan import PANEL_BYTES
 from .target import Target
-from .text import ELEMENTS, Text
+from .text import ELEMENTS, Lanes, Text
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,11 @@ class Panels:
         return PANEL_BYTES // self.dtype.itemsize
 
     @property
+    def registers(self) -> int:
+        """How many registers a row of a panel takes."""
+        return max(1, PANEL_BYTES // self.target.vector_bytes)
+
+    @property
     def side(self) -> int:
         """The side of a square that is transposed in registers: half a panel, which compiles in a
         third of the time of a whole one."""
@@ -83,6 +88,19 @@ class Panels:
 
     def store(self, text: Text, value: str, place: str, kind: str = "") -> None:
         text.do(f"store {kind or self.vector} {value}, ptr {place}, align {self.dtype.itemsize}")
+
+    def every(self, text: Text, place: str) -> str:
+        """An element of a matrix in all lanes."""
+        one = self.load(text, "one", place, self.element)
+        return Lanes(text, self.target, self.lanes).broadcast("all", self.element, one)
+
+    def multiply_add(self, text: Text, x: str, y: str, total: str) -> str:
+        """total + x * y, rounded once where the machine can."""
+        lanes = Lanes(text, self.target, self.lanes)
+        if self.target.has_fma:
+            return lanes.intrinsic("sum", "fma", self.element, x, y, total)
+        term = lanes.op("term", "fmul", self.element, x, y)
+        return lanes.op("sum", "fadd", self.element, total, term)
 
 
 def least(text: Text, hint: str, left: str, right: str | int) -> str:
@@ -149,9 +167,22 @@ def _pack(panels: Panels) -> Function:
 
 
 def _gather(panels: Panels) -> Function:
-    """Part of a panel of any layout, element by element, with zeros beyond %count columns."""
+    """Part of a panel of any layout, with zeros beyond %count columns.
+
+    Rows are read as whole vectors while these end inside the matrix, the others element by element:
+    784 x 10 takes 1 us instead of 5.
+    """
     text = Text()
-    with text.loop("row", ("0", "%k", 1)) as row:
+    lanes = Lanes(text, panels.target, panels.lanes)
+    columns = lanes.broadcast("columns", "i64", "%count")
+    inside = lanes.op("inside", "icmp ult", "i64", lanes.iota("i64"), columns)
+    with text.loop("whole", ("0", _whole_rows(panels, text), 1)) as row:
+        value = panels.load(text, "row", panels.to(text, "b.row.at", "%b", row.index, "%b.row"))
+        chosen = f"select <{panels.lanes} x i1> {inside}, {panels.vector} {value}, "
+        padded = text.let("padded", f"{chosen}{panels.vector} zeroinitializer")
+        place = panels.to(text, "to.row", "%to", row.index, str(panels.lanes))
+        panels.store(text, padded, place)
+    with text.loop("row", (row.index, "%k", 1)) as row:
         source = panels.to(text, "b.at", "%b", row.index, "%b.row")
         target = panels.to(text, "to.at", "%to", row.index, str(panels.lanes))
         panels.store(text, "zeroinitializer", target)
@@ -161,6 +192,20 @@ def _gather(panels: Panels) -> Function:
             there = panels.to(text, "to.one", target, column.index)
             panels.store(text, one, there, panels.element)
     return Function("gather", MATRIX, text, hot=True)
+
+
+def _whole_rows(panels: Panels, text: Text) -> str:
+    """How many rows of a panel of %count columns may be read as vectors: none if its columns are
+    not adjacent, else all but the last, beyond which there may be nothing."""
+    missing = text.let("missing", f"sub i64 {panels.lanes - 1}, %count")
+    step = text.let("step", text.call("i64", "llvm.smax.i64", [("i64", "%b.row"), ("i64", "1")]))
+    steps = text.let("steps", f"sdiv i64 {text.let('up', f'add i64 {missing}, {step}')}, {step}")
+    safe = text.let("safe", f"sub i64 %k, {steps}")
+    adjacent = text.let("adjacent", "icmp eq i64 %b.column, 1")
+    forward = text.let("forward", "icmp sgt i64 %b.row, 0")
+    both = text.let("both", f"and i1 {adjacent}, {forward}")
+    found = text.let("found", f"select i1 {both}, i64 {safe}, i64 0")
+    return text.let("vectors", text.call("i64", "llvm.smax.i64", [("i64", found), ("i64", "0")]))
 
 
 def _rows(panels: Panels) -> Function:

@@ -1,18 +1,23 @@
 """What takes long and is made once: by the thread that needs it first, or ahead in the background.
 
-The first call of a decorated function returns what its body has computed, and has its plan made
-`ahead`: LLVM is imported, native code linked and kernels compiled while the caller goes on. What
-fails there fails again, and is reported, where it is needed.
+A recorded call of a decorated function returns what its body has computed, and has its plan made
+`ahead`: the first call of a process has LLVM imported, native code linked and kernels compiled
+while the caller goes on. What fails there fails again, and is reported, where it is needed.
 """
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import ctypes
 import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from queue import SimpleQueue
 
 T = TypeVar("T")
 
@@ -57,29 +62,87 @@ def note_native() -> None:
     _native.set()
 
 
-_ahead: set[threading.Thread] = set()
+_beginners: set[threading.Thread] = set()
+"""They load LLVM, and must not be left halfway: the interpreter waits for them before it ends."""
+_workers: list[_Worker] = []
+"""At most one: takes over from a beginner."""
+own_threads = ctypes.c_int64(0)
+"""How many of the interpreter's threads they are: native code reads it, to know of the user's."""
+_lock = threading.Lock()
 
 
 def ahead(once: Once[Any], afterwards: Callable[[], None]) -> None:
     """Begin to compute `once`, `afterwards` what nobody waits for, in the background, if there can
     be a thread, and go on.
     """
+    with _lock:
+        if _workers:
+            _workers[0].give(once, afterwards)
+            return
 
-    def compute() -> None:
-        time.sleep(HEAD_START)
-        with contextlib.suppress(Exception):
-            once()
-            afterwards()
-        _ahead.discard(thread)
+    def begin() -> None:
+        _compute(once, afterwards)
+        _hire()
+        _beginners.discard(thread)
 
     _survive_forks()
-    # Not a daemon: the interpreter waits for it before it ends, as LLVM cannot be left halfway.
-    thread = threading.Thread(target=compute, name="fusejit-ahead")
-    _ahead.add(thread)
+    thread = threading.Thread(target=begin, name="fusejit-ahead")
+    _beginners.add(thread)
     try:
         thread.start()
     except RuntimeError:  # no more threads, or the interpreter is about to end
-        _ahead.discard(thread)
+        _beginners.discard(thread)
+
+
+def _compute(once: Once[Any], afterwards: Callable[[], None]) -> None:
+    if not once.results:
+        time.sleep(HEAD_START)
+    with contextlib.suppress(Exception):
+        once()
+        afterwards()
+
+
+class _Worker(threading.Thread):
+    """Computes one thing after the other. To start a thread takes its starter 0.1 to 0.2 ms, to
+    hand something to one that waits 5 us."""
+
+    def __init__(self) -> None:
+        from queue import SimpleQueue  # 1 ms, in the background
+
+        super().__init__(name="fusejit-worker", daemon=True)  # it waits for ever
+        # Written in C: an interrupt comes before an item is there, or after.
+        self._todo: SimpleQueue[tuple[Once[Any], Callable[[], None]] | None] = SimpleQueue()
+
+    def give(self, once: Once[Any], afterwards: Callable[[], None]) -> None:
+        self._todo.put((once, afterwards))
+
+    def end(self) -> None:
+        """Finish what was given, and end."""
+        self._todo.put(None)
+        self.join()
+
+    def run(self) -> None:
+        while (item := self._todo.get()) is not None:
+            _compute(*item)
+
+
+def _hire() -> None:
+    """Have a worker from now on, if there is native code: whoever imports llvmlite must not be one,
+    for what that registers to run at the end of the process would come too late."""
+    if not native_is_ready():
+        return
+    _end_well()
+    with _lock, contextlib.suppress(RuntimeError):  # as above
+        if not _workers:
+            worker = _Worker()
+            worker.start()
+            _workers.append(worker)
+            own_threads.value = len(_workers)
+
+
+@Once
+def _end_well() -> None:
+    atexit.register(_dismiss)
 
 
 @Once
@@ -94,5 +157,15 @@ def _survive_forks() -> None:
 
 
 def _finish() -> None:
-    for thread in list(_ahead):
-        thread.join()
+    """Nothing is under way, and there are no threads."""
+    for thread in list(_beginners):
+        if thread.is_alive():  # an interrupt may have come before it could start
+            thread.join()
+    _dismiss()
+
+
+def _dismiss() -> None:
+    with _lock:
+        while _workers:
+            _workers.pop().end()
+            own_threads.value = len(_workers)

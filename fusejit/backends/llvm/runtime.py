@@ -9,6 +9,7 @@ once per process. llvmlite is imported by the first `load`, not before.
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,10 +21,12 @@ import numpy as np
 from ...config import MOST_THREADS
 from ...errors import LoweringError
 from ..base import Kernel, Loop
+from ..donate import first_write, work_from
 from ..plan import Code, Guard, Matmul, Opaque, Operand, Pack, Plan, Role, Slot, Step, Strip
 from . import abi, blocks, matmul, threads
 from .abi import kernels_text
-from .ready import Once, note_native
+from .ready import Once, note_native, own_threads
+from .target import host
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
@@ -37,6 +40,11 @@ what `strips` offers."""
 LONG = 200_000.0
 """Nanoseconds of work from which on a plan gives up the GIL: with a busy Python thread beside it,
 it may have to wait 5 ms until it gets the GIL back."""
+
+
+SWITCH = 5_000_000.0
+"""Nanoseconds of work on the values of Variables, in place, which other Python threads must not
+see half done, that those have to wait for: as long as for any of them, by Python's own setting."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +99,22 @@ _FILES = (
     "checks",
     "expect",
     "entry",
+    "tree",
+    "donated",
     "arguments",
     "results",
 )
-_EXPORTS = ("run", "guard", "pointwise", "vectorcall", "enter.builtin", "first.miss", "inputs")
+_EXPORTS = (
+    "run",
+    "guard",
+    "pointwise",
+    "vectorcall",
+    "enter.builtin",
+    "first.miss",
+    "inputs",
+    "replay",
+    "probe",
+)
 
 
 @Once
@@ -104,7 +124,8 @@ def native_code() -> dict[str, int]:
 
     parts = [threads.text(), *(kernels_text(f"llvm/{name}.ll") for name in _FILES)]
     exports = (*_EXPORTS, *blocks.EXPORTS, *threads.EXPORTS)
-    code = link("\n".join(parts), exports, abi.symbols())
+    own = {"own.threads": ctypes.addressof(own_threads)}
+    code = link("\n".join(parts), exports, abi.symbols() | own)
     blocks.start(code)
     threads.attach(code)
     note_native()
@@ -156,6 +177,11 @@ def _new_frame(blueprint: _Blueprint) -> tuple[object, ...]:
     return memory.owned(record)
 
 
+def frame_offset(plan: Plan) -> int:
+    """Where the temporaries begin, counted from the cells of a frame."""
+    return _aligned(8 * len(plan.inputs))
+
+
 def _aligned(number: int) -> int:
     return -(-number // _LINE) * _LINE
 
@@ -181,6 +207,8 @@ class _Layout:
         kept = [strip for strip in plan.strips if strip.kept >= 0]
         self.keeps = {strip.first: number for number, strip in enumerate(kept)}
         self.kept = tuple(self.bindings[strip.kept] for strip in kept)
+        self.taking = first_write(plan)
+        self.may_stop = 0  # native strips ahead of that
 
     def record(self) -> int:
         """Write everything; the address of the `%Plan`."""
@@ -189,6 +217,7 @@ class _Layout:
         strips, rows, operands = self._strips(plan.strips or plain)
         patches, fresh, frame = self._frame(operands)
         bound = [word for slot in self.bindings for word in self.arrays[slot]]
+        work = plan.work * host().slowness
         return memory.words(
             (
                 frame,
@@ -206,9 +235,11 @@ class _Layout:
                 len(strips),
                 memory.words(word for row in strips for word in row),
                 plan.scratch,
-                plan.work >= LONG,
+                work >= LONG,
                 len(self.keeps),
-                plan.work >= WAKING,
+                work >= WAKING,
+                self.may_stop,
+                work_from(plan, self.taking) >= SWITCH,
             )
         )
 
@@ -219,7 +250,7 @@ class _Layout:
         written: list[tuple[int, ...]] = []
         rows: list[tuple[int, ...]] = []
         operands: list[Operand] = []
-        for strip in strips:
+        for place, strip in enumerate(strips):
             first = len(rows), len(operands)
             for number in range(strip.first, strip.end):
                 step = self._native_step(self.plan.steps[number])
@@ -236,6 +267,7 @@ class _Layout:
             span = (first[1], len(operands) - first[1], self.keeps.get(strip.first, -1))
             if len(rows) > first[0]:
                 written.append((first[0], len(rows), strip.rows, grain, workers, *where, *span))
+                self.may_stop += place < self.taking
         return written, rows, operands
 
     def _scratch(self, operands: Sequence[Operand], first: int) -> list[tuple[int, int, int]]:

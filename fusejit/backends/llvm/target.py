@@ -49,6 +49,17 @@ class Target:
         return self.is_x86 and self.vector_bytes == 64
 
     @property
+    def narrow(self) -> bool:
+        """Whether a vector is shorter than a cache line, and so than a panel."""
+        return self.vector_bytes < 64
+
+    @property
+    def slowness(self) -> float:
+        """How many times as long as `backends.cost` says work takes: its figures are AVX-512's, and
+        products and loops alike take as long as their vectors are many."""
+        return 64 / self.vector_bytes
+
+    @property
     def has_avx2(self) -> bool:
         return self.is_x86 and (self.has("avx2") or self.has_avx512)
 
@@ -100,6 +111,15 @@ def host() -> Target:
         llvm.get_host_cpu_features().flatten(),
         llvm.get_process_triple(),
     )
+
+
+@lru_cache(maxsize=1)
+def is_narrow() -> bool:
+    """Whether this machine is narrow; without llvmlite, where no plan is run, it is not."""
+    try:
+        return host().narrow
+    except ImportError:
+        return False
 
 
 def baseline(target: Target) -> Target:

@@ -24,13 +24,15 @@ import os
 import platform
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
-from string import Template
+from typing import TYPE_CHECKING
 
 from ...config import MOST_THREADS, config
+from ...frozen import frozen
 from .abi import kernels_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 EXPORTS = ("threads.limit", "threads.stop", "threads.forget")
 
@@ -50,6 +52,8 @@ _LINUX = {
 
 def text(system: str = sys.platform, machine: str = platform.machine()) -> str:
     """The IR of the pool; on a system that it does not know, one without threads."""
+    from string import Template  # 1 ms, which importing fusejit need not take
+
     if system == "linux" and machine in _LINUX:
         pause, futex = _LINUX[machine]
         names = {"pause": pause, "futex": futex}
@@ -62,7 +66,7 @@ def text(system: str = sys.platform, machine: str = platform.machine()) -> str:
 # ---- pools that are loaded
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Pool:
     limit: ctypes.c_int64  # in native memory
     stop: Callable[[], None]
@@ -143,19 +147,21 @@ def usable_cpus() -> int:
 
 
 def cgroup_quotas(
-    groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")
+    groups: str | Path = "/proc/self/cgroup", mount: str | Path = "/sys/fs/cgroup"
 ) -> Iterator[float]:
     """The quotas, in CPUs, of this process's control groups and all above them, v1 and v2."""
+    from pathlib import Path  # 3 ms, likewise
+
     try:
-        lines = groups.read_text().splitlines()
+        lines = Path(groups).read_text().splitlines()
     except OSError:
         return
     for line in lines:
         _, controllers, path = line.split(":", 2)
         if controllers == "":
-            top = mount
+            top = Path(mount)
         elif "cpu" in controllers.split(","):
-            top = mount / "cpu"
+            top = Path(mount) / "cpu"
         else:
             continue
         # Inside a container the path may be the host's; what is mounted then begins at its group.

@@ -1,0 +1,180 @@
+"""The known paths of one function: its trace trees, and what native code searches them with."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..backends.llvm.native import uninstall
+from ..config import config
+from ..frozen import frozen
+from ..ir.graph import GUARD
+from .trace import Branch, Trace, straighten
+from .tree import Tree, stops
+
+if TYPE_CHECKING:
+    from ..backends.llvm.callable import Installed
+    from .function import Function
+    from .parameters import Parameters
+
+MAX_ROOTS = 64
+"""Trees kept for a function, the least recently recorded dropped first. Each holds some 10 KB and
+is looked at in turn by a call that none of the first fits, at about 0.2 us each."""
+MAX_BRANCHES = 256
+"""Branches kept for a function. Each holds some 10 KB; where a value that is read decides between
+more, most calls meet a new one, and recording takes longer than running."""
+
+
+@frozen
+class Stop:
+    """Where no known path goes on: a guard of what `trace` runs, and what it saw."""
+
+    trace: Trace
+    step: int
+    seen: bytes
+
+    @property
+    def where(self) -> str:
+        """The user's line that reads the value."""
+        return self.trace.runs.plan.steps[self.step].where or "?"
+
+    def __str__(self) -> str:
+        node = next(node for step, node in stops(self.trace.runs) if step == self.step)
+        dtype = node.inputs[0].type.dtype
+        known = {node.params["expected"], *(s for n, s in self.trace.exits if n == self.step)}
+        before = ", ".join(sorted(_shown(each, dtype) for each in list(known)[:4]))
+        more = ", ..." if len(known) > 4 else ""
+        return (
+            f"the value that {node.params['how']}() reads at {self.where} was {before}{more}, "
+            f"now {_shown(self.seen, dtype)}"
+        )
+
+
+def _shown(seen: bytes, dtype: np.dtype[Any]) -> str:
+    found = np.frombuffer(seen, dtype)
+    return repr(found[0].item()) if found.size == 1 else str(found)
+
+
+class Paths:
+    """What calls of a function can take.
+
+    Attributes:
+        traces: all paths, the most recently recorded first.
+        trees: the same as trees; a call tries the roots in this order.
+    """
+
+    def __init__(
+        self,
+        function: Function,
+        parameters: Parameters,
+        slow: Callable[..., Any],
+        handled: Callable[..., Any],
+    ) -> None:
+        self._function = function
+        self._parameters = parameters
+        self._slow, self._handled = slow, handled
+        self._installed: Installed | None = None
+        self._by_record: dict[int, Trace] = {}
+        self.traces: list[Trace] = []
+        self.trees: list[Tree] = []
+
+    @property
+    def enter(self) -> Callable[..., Any] | None:
+        """Makes native calls, whatever is active; None before there is a path."""
+        return None if self._installed is None else self._installed.enter
+
+    def replay(self, flat: Sequence[Any]) -> tuple[Any] | None:
+        """The result of a call in a tuple; None if no path is known for it, or if it failed."""
+        return None if self._installed is None else self._installed.replay(*flat)
+
+    def find(self, flat: Sequence[Any]) -> Trace | Stop | None:
+        """The path that this call takes to its end, or the guard that stopped it last. Effects
+        are none."""
+        root = next((t.root for t in self.trees if t.root.entry.first_miss(*flat) < 0), None)
+        if root is None or not guarded(root):
+            return root
+        assert self._installed is not None, "it was when the root was added"
+        leaf, stopped, step, seen = self._installed.probe(*flat)
+        if leaf:
+            return self._by_record.get(leaf)
+        trace = self._by_record.get(stopped)
+        return None if trace is None or seen is None else Stop(trace, step, seen)
+
+    def straighten(self, flat: Sequence[Any]) -> bool:
+        """Lay strided Tensors out contiguously that lie where the first traces look for inputs.
+        That changes no value, and is done once for each Tensor; whether there were any."""
+        return sum(straighten(trace.checks, flat) for trace in self.traces[:8]) > 0
+
+    def fitting(self, flat: Sequence[Any]) -> frozenset[Trace]:
+        """The paths whose checks hold now."""
+        return frozenset(t for t in self.traces if t.entry.first_miss(*flat) < 0)
+
+    def branch_of(self, trace: Trace, fitting: Collection[Trace]) -> Branch | None:
+        """Where a path leaves one of the trees; see `Tree.branch_of`."""
+        branches = (tree.branch_of(trace, fitting) for tree in self.trees)
+        return next((branch for branch in branches if branch is not None), None)
+
+    def add(self, trace: Trace) -> list[Trace]:
+        """Take a path whose entry is made; those that are dropped for it. To add it once more,
+        since an interrupt came in between, completes what was begun."""
+        branch, dropped = trace.branch, list[Trace]()
+        if branch is not None:
+            siblings = branch.parent.exits.setdefault((branch.step, branch.seen), [])
+            if trace not in siblings:
+                branch.parent.entry.graft(branch.step, branch.seen, trace.entry)
+                siblings.append(trace)
+        elif all(tree.root is not trace for tree in self.trees):
+            self.trees.insert(0, Tree(trace))
+        for tree in self.trees[MAX_ROOTS:]:
+            dropped += [each for each in self.traces if _root_of(each) is tree.root]
+        gone = {trace, *dropped}
+        self.traces = [trace, *(each for each in self.traces if each not in gone)]
+        del self.trees[MAX_ROOTS:]
+        self._by_record = {each.entry.record: each for each in self.traces}
+        self._install()
+        return dropped
+
+    def clear(self) -> None:
+        """Forget all of them."""
+        uninstall(self._function)
+        self._installed = None
+        self.traces, self.trees, self._by_record = [], [], {}
+
+    def most_branched(self) -> str:
+        """The user's line at which most branches have left."""
+        branches = (trace.branch for trace in self.traces if trace.branch is not None)
+        lines = Counter(Stop(b.parent, b.step, b.seen).where for b in branches)
+        return lines.most_common(1)[0][0]
+
+    def full(self) -> bool:
+        """Whether there are as many branches as are kept."""
+        return len(self.traces) - len(self.trees) >= MAX_BRANCHES
+
+    def _install(self) -> None:
+        from ..backends.llvm.callable import Signature, install
+
+        signature = Signature(self._function.eager)
+        as_recorded = signature.names() == self._parameters.names
+        self._installed = install(
+            self._function,
+            [tree.root.entry for tree in self.trees],
+            self._slow,
+            self._handled,
+            signature if as_recorded else None,
+            [trace.entry for trace in self.traces if trace.branch is not None],
+            enter=as_recorded and not config.settings.check,  # or no call would be checked
+        )
+
+
+def guarded(trace: Trace) -> bool:
+    """Whether what happens on this path depends on values."""
+    return any(node.op is GUARD for node in trace.program.recorded.nodes)
+
+
+def _root_of(trace: Trace) -> Trace:
+    while trace.branch is not None:
+        trace = trace.branch.parent
+    return trace

@@ -1,0 +1,186 @@
+"""Trace trees: a path that leaves another at a guard goes on from there, with what is computed.
+
+    root     a recorded path from the top of the function: checks, then one plan with its guards
+    branch   another path that computed the same up to a guard, and read another value there
+
+A plan that a guard stops still holds what it has computed. A branch is therefore a plan for the
+rest alone: its inputs are those of its whole path, then what it carries on from the plan that was
+stopped. What is not held any more, because it lived in registers, it computes again. Its own checks
+must hold as well, since other Python code ran on that path.
+
+Where a branch belongs is found by following the tree with the values that the new recording read:
+`Numbering` tells which guard of another graph looks at the same computation. A guard that the new
+path does not have cannot be followed; then the path is a root of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+
+from ..backends.held import Held, held
+from ..backends.llvm.checks import Arg, Behind, Check, Kept, Of
+from ..backends.plan import Guard
+from ..frozen import frozen
+from ..ir.graph import GUARD, Graph, Node, Value
+from ..ir.numbering import Numbering
+from .trace import BINDS, Branch, Program, Trace
+
+
+@frozen(eq=False)
+class _Path:
+    """A path that looks for its place: what it computes, and what its guards have read."""
+
+    trace: Trace
+    graph: Graph
+    numbers: Mapping[Value, int]
+    expected: Mapping[int, bytes]
+    fitting: Collection[Trace]
+
+
+class Tree:
+    """A root and all that has branched off."""
+
+    def __init__(self, root: Trace) -> None:
+        self.root = root
+        self._numbering = Numbering()
+        self._numbers: dict[Trace, dict[Value, int]] = {}
+
+    def branch_of(self, trace: Trace, fitting: Collection[Trace]) -> Branch | None:
+        """Where the path of `trace` leaves this tree; None if it cannot be followed to there.
+
+        `fitting` are the paths whose checks held when it was recorded: others would not be entered
+        on the way.
+        """
+        if self.root not in fitting:
+            return None
+        graph = trace.program.stages["dce"]
+        numbers = self._numbering.of(graph, input_numbers(self._numbering, trace))
+        guards = [node for node in graph.nodes if node.op is GUARD]
+        expected = {numbers[node.inputs[0]]: node.params["expected"] for node in guards}
+        path = _Path(trace, graph, numbers, expected, fitting)
+        return self._leaving(self.root, path, set())
+
+    def _leaving(self, at: Trace, path: _Path, passed: set[int]) -> Branch | None:
+        """Follow `at` with the values of `path`; `passed` are the guards that hold by now."""
+        known = self._numbers_of(at)
+        for step, node in stops(at.runs):
+            number = known.get(node.inputs[0])
+            if number is None or number not in path.expected:
+                return None
+            passed = {*passed, number}
+            seen = path.expected[number]
+            if seen == node.params["expected"]:
+                continue
+            children = (c for c in at.exits.get((step, seen), ()) if c in path.fitting)
+            further = (self._leaving(child, path, passed) for child in children)
+            found = next((branch for branch in further if branch is not None), None)
+            return found or self._branch(at, step, seen, path, passed)
+        return None
+
+    def _branch(
+        self, at: Trace, step: int, seen: bytes, path: _Path, passed: Collection[int]
+    ) -> Branch:
+        known = self._numbers_of(at)
+        program = at.runs
+        there = {
+            known[value]: where
+            for value, where in held(program.plan, program.plan.values, step).items()
+            if value in known
+        }
+        if at.branch is not None:
+            own = len(program.recorded.inputs) - len(at.branch.carried)
+            for value, slot in list(zip(program.recorded.inputs, program.plan.inputs, strict=True))[
+                own:
+            ]:
+                there[known[value]] = Held(slot, 0)
+        graph, carried = rest(path.graph, path.numbers, passed, there.keys())
+        own_numbers = input_numbers(self._numbering, path.trace)
+        numbers = [*own_numbers, *(path.numbers[v] for v in carried)]
+        return Branch(
+            parent=at,
+            step=step,
+            seen=seen,
+            program=Program(graph, path.trace.program.unchanging),
+            carried=tuple(there[path.numbers[v]] for v in carried),
+            numbers=tuple(numbers),
+        )
+
+    def _numbers_of(self, trace: Trace) -> dict[Value, int]:
+        if trace not in self._numbers:
+            branch = trace.branch
+            inputs = branch.numbers if branch else input_numbers(self._numbering, trace)
+            self._numbers[trace] = self._numbering.of(trace.runs.stages["dce"], inputs)
+        return self._numbers[trace]
+
+
+def input_numbers(numbering: Numbering, trace: Trace) -> list[int]:
+    """The numbers of the inputs of a whole path: equal if found at the same place."""
+    places = {
+        check.expect.position: place(trace.checks, number)
+        for number, check in enumerate(trace.checks)
+        if isinstance(check.expect, BINDS)
+    }
+    inputs = trace.program.recorded.inputs
+    return [numbering.number((places[i], v.type)) for i, v in enumerate(inputs)]
+
+
+def stops(program: Program) -> Iterator[tuple[int, Node]]:
+    """The guards of a plan, in the order in which they run: step number and node."""
+    steps = [n for n, step in enumerate(program.plan.steps) if isinstance(step.code, Guard)]
+    nodes = [node for node in program.fused.nodes if node.op is GUARD]
+    return zip(steps, nodes, strict=True)
+
+
+def rest(
+    graph: Graph, numbers: Mapping[Value, int], passed: Collection[int], there: Collection[int]
+) -> tuple[Graph, list[Value]]:
+    """What is left of `graph` once the `passed` guards hold and the values `there` are known.
+
+    Returns:
+        the graph of the rest; its last inputs are what it needs of the values `there`; those.
+    """
+    wanted = set(graph.results)
+    carried: list[Value] = []
+    kept: list[Node] = []
+    for node in reversed(graph.nodes):
+        if node.op is GUARD:
+            if numbers[node.inputs[0]] in passed:
+                continue
+        else:
+            needed = [value for value in node.outputs if value in wanted]
+            if all(numbers[value] in there for value in needed):
+                carried += needed
+                continue
+        kept.append(node)
+        wanted.update(node.inputs)
+    names = (*graph.input_names, *(f"carried{i}" for i in range(len(carried))))
+    whole = Graph(
+        graph.name,
+        (*graph.inputs, *carried),
+        names,
+        tuple(reversed(kept)),
+        graph.outputs,
+        graph.effects,
+    )
+    return whole, carried
+
+
+def place(checks: Sequence[Check], number: int) -> Hashable:
+    """Where a check looks: equal for two checks, of one function, that look at the same place."""
+    check = checks[number]
+    source: Hashable
+    match check.source:
+        case Kept(value):
+            source = id(value)  # the traces of a tree keep these alive
+        case Behind(ref):
+            source = id(ref)
+        case Of(earlier):
+            source = place(checks, earlier)
+        case Arg(index):
+            source = ("argument", index)
+    return source, type(check.take).__name__, *_details(check)
+
+
+def _details(check: Check) -> tuple[Hashable, ...]:
+    found = (getattr(check.take, name) for name in getattr(check.take, "__slots__", ()))
+    return tuple(value if isinstance(value, (str, int)) else id(value) for value in found)

@@ -1,0 +1,80 @@
+"""What is made in the background: by one thread that waits for more, and for nobody who is gone."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.test_startup import run
+
+BEGIN = """
+import gc, os, threading, time, fusejit as fj
+from fusejit.backends.llvm import ready
+from fusejit.capture import calls
+
+def until(condition):
+    for _ in range(6000):
+        if condition():
+            return True
+        time.sleep(0.01)
+
+f = fj.function(lambda x: fj.tanh(x) + 1.0)
+f(fj.zeros(2))
+assert until(lambda: ready._workers)
+"""
+
+
+def test_plans_of_new_sizes_are_made_by_one_thread_without_another_call() -> None:
+    program = """
+for size in range(3, 9):
+    f(fj.zeros(size))
+    assert until(lambda: f._calls._pending.compiled.results)
+print(sorted(t.name for t in threading.enumerate()), len(f._calls.traces))
+"""
+    assert run(BEGIN + program, "") == "['MainThread', 'fusejit-worker'] 7\n"
+
+
+def test_a_fork_ends_the_thread_and_both_processes_go_on() -> None:
+    program = """
+f(fj.zeros(3))
+child = os.fork()
+assert threading.active_count() == 1
+answer = [float(f(fj.zeros(size))[0]) for size in (3, 4, 4)]
+assert until(lambda: ready._workers)
+if child == 0:
+    os._exit(0 if answer == [1.0, 1.0, 1.0] else 1)
+print(answer, os.waitpid(child, 0)[1])
+"""
+    assert run(BEGIN + program, "") == "[1.0, 1.0, 1.0] 0\n"
+
+
+@pytest.mark.parametrize("ending", ["", "sys.exit()", "raise SystemExit"])
+def test_the_process_ends_well_with_a_plan_under_way(ending: str) -> None:
+    program = "import sys\nf(fj.zeros(3))\nf(fj.zeros((4, 4)))\n"
+    assert run(BEGIN + program + ending, "") == ""
+
+
+def test_nothing_is_made_for_a_function_that_is_gone() -> None:
+    program = """
+begun = []
+calls.ahead = lambda once, afterwards: begun.append(once)
+f(fj.zeros(3))
+del f
+gc.collect()
+begun[0]()
+print(begun[0].results)
+"""
+    assert run(BEGIN + program, "") == "[None]\n"
+
+
+def test_what_fails_does_not_end_the_thread() -> None:
+    program = """
+def fail():
+    raise ValueError
+once, worker = ready.Once(fail), ready._workers[0]
+ready.ahead(once, lambda: None)
+later = ready.Once(lambda: 3)
+ready.ahead(later, lambda: None)
+assert until(lambda: later.results)
+print(once.results, worker.is_alive(), ready._workers == [worker])
+"""
+    assert run(BEGIN + program, "") == "[] True True\n"
