@@ -1,6 +1,6 @@
 # Each target is one command. A machine needs Python 3.11 or later (as python3) and make.
 .DEFAULT_GOAL := test
-.PHONY: demo test avx2 lint type golden fuzz bench bench-peers clean
+.PHONY: demo test modes avx2 lint type golden fuzz bench bench-peers clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,10 +23,15 @@ type: $(DEV)
 avx2: $(DEV)  ## the tests with code for a machine without AVX-512
 	$(BIN)/python -m pytest -n auto --avx2
 
+modes: $(DEV)  ## the tests under each setting that changes how functions run; some ten minutes
+	FUSEJIT_DISABLE=1 $(BIN)/python -m pytest -n auto tests
+	FUSEJIT_CHECK=1 $(BIN)/python -m pytest -n auto tests/capture tests/autodiff tests/ops/test_fused.py
+	FUSEJIT_NO_REUSE=1 FUSEJIT_VERIFY=1 $(BIN)/python -m pytest -n auto tests/capture tests/autodiff tests/ops/test_fused.py
+
 golden: $(DEV)  ## rewrite the golden files; read the diff before you keep it
 	$(BIN)/python -m pytest -n auto tests --update-golden
 
-fuzz: $(DEV)  ## random programs, eager against fused: make fuzz MINUTES=10
+fuzz: $(DEV)  ## random programs and stories, eager against fused: make fuzz MINUTES=10
 	$(BIN)/python -m tests.fuzz --minutes $(or $(MINUTES),10)
 
 bench: $(BENCH)  ## eager, fused and NumPy; table, JSON and plots under bench/results

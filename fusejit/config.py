@@ -67,7 +67,8 @@ def _validate(name: str, value: object) -> object:
     if name not in model:
         raise FuseJitError(f"config: no setting {name!r}; there are {', '.join(model)}")
     if name == "default_float":
-        value = np.dtype(value).name  # type: ignore[call-overload]
+        with contextlib.suppress(TypeError):  # what is no dtype is refused below
+            value = np.dtype(value).name  # type: ignore[call-overload]
     if name == "cache_dir" and value and isinstance(value, str):
         value = os.path.abspath(os.path.expanduser(value))
     if type(value) is not type(model[name]):

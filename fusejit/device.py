@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -62,8 +62,7 @@ def backend(kind: str) -> Backend | None:
     return made
 
 
-@contextlib.contextmanager
-def device(name: str) -> Iterator[str]:
+def device(name: str) -> contextlib.AbstractContextManager[str]:
     """Make tensors on this device inside the block.
 
     Args:
@@ -75,4 +74,4 @@ def device(name: str) -> Iterator[str]:
         >>> with fj.device("/cpu:0"):
         ...     x = fj.ones(3)
     """
-    yield require(name)
+    return contextlib.nullcontext(require(name))

@@ -94,18 +94,23 @@ def call(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
 @contextlib.contextmanager
 def pushed(handler: Handler) -> Iterator[None]:
     """`handler` on top of this thread's stack, for the duration of the block."""
-    before = _stack.top
     push(handler)
     try:
         yield
-    finally:  # as `_replace`, but in here: an interrupt may come just before what is called begins
-        _stack.top = before
-        handlers_active.value -= 1
+    finally:
+        try:
+            _unwind(handler)
+        finally:
+            _unwind(handler)  # an interrupt may have come before it had begun
 
 
 def push(handler: Handler) -> None:
     handler.below = top()
-    _replace(handler, +1)
+    # CPython changes threads and raises what signals ask for only at calls, at the beginning of
+    # functions and at the end of loops: nothing comes between the lines that change stack and
+    # count, here and below, and no function does it for them.
+    _stack.top = handler
+    handlers_active.value += 1
 
 
 def remove(handler: Handler) -> None:
@@ -116,11 +121,22 @@ def remove(handler: Handler) -> None:
     if current is None:
         return
     below = None if handler.below is _bottom else handler.below
-    if above is None:
-        _replace(below, -1)
+    if above is None:  # see `push`
+        _stack.top = below
     else:
         above.below = handler.below
-        _replace(_stack.top, -1)
+    handlers_active.value -= 1
+
+
+def _unwind(handler: Handler) -> None:
+    """Take `handler` off the stack, with what was left on top of it."""
+    current, count = _stack.top, 1
+    while current is not None and current is not handler:
+        current, count = getattr(current, "below", None), count + 1
+    if current is None:
+        return
+    _stack.top = None if handler.below is _bottom else handler.below  # see `push`
+    handlers_active.value -= count
 
 
 @contextlib.contextmanager
@@ -139,10 +155,3 @@ def handlers() -> Iterator[Handler]:
     while current is not None and current is not _bottom:
         yield current
         current = current.below
-
-
-def _replace(top: Handler | None, change: int) -> None:
-    # CPython changes threads and raises what signals ask for only at calls, at the beginning of
-    # functions and at the end of loops. There is none between these lines, nor inside of them.
-    _stack.top = top
-    handlers_active.value += change

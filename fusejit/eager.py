@@ -31,10 +31,13 @@ class Eager(dispatch.Bottom):
 
     def call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         top = dispatch.top()
-        # What a registered op does to Tensors is pure by contract, wherever it was declared.
-        if top is not self and op.registered and PLAIN.issuperset(map(type, operands)):
-            return top.trusted(self._call, op, operands, params)
-        return self._call(op, operands, params)
+        try:
+            # What a registered op does to Tensors is pure by contract, wherever it was declared.
+            if top is not self and op.registered and PLAIN.issuperset(map(type, operands)):
+                return top.trusted(self._call, op, operands, params)
+            return self._call(op, operands, params)
+        except FuseJitError as error:  # it ends here: behind are ten more lines of fusejit's own
+            raise error.with_traceback(None) from error.__cause__
 
     def _call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         try:
@@ -53,7 +56,7 @@ class Eager(dispatch.Bottom):
         except FuseJitError:
             raise
         except (ValueError, TypeError, IndexError, np.linalg.LinAlgError):
-            op.infer([t.type for t in inputs], params)  # says it better, if it is about shapes
+            _say_better(op, inputs, params)
             raise
         results = result if isinstance(result, tuple) else (result,)
         if config.settings.debug_nans:
@@ -75,6 +78,15 @@ class Eager(dispatch.Bottom):
 
     def assign(self, variable: Any, value: Tensor) -> None:
         variable._value = detached(value)
+
+
+def _say_better(op: Op, inputs: tuple[Tensor, ...], params: Mapping[str, Any]) -> None:
+    """Raise what op says of its operands' types, if it is about these; NumPy's own error knows
+    neither op nor operands."""
+    try:
+        op.infer([t.type for t in inputs], params)
+    except FuseJitError as error:
+        raise error from None
 
 
 def run(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> Any:

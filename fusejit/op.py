@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from . import dispatch
-from .dtypes import COMPILED, TensorType, is_bfloat16, kind_of
+from .dtypes import COMPILED, TensorType, kind_of
 from .errors import DTypeError, ShapeError
 from .frozen import frozen, values
 from .scalar import BOOL, F64, DType, Program, ScalarFunction, trace
@@ -162,9 +162,15 @@ class Op:
         return self.numpy(*arrays, **params)
 
     def by_numpy(self, arrays: Sequence[Array], params: Params) -> Any:
-        """`eager`, with results of the inferred dtype where NumPy widens (sums of bfloat16)."""
+        """`eager`, with results of the inferred dtype where NumPy widens (sums of bfloat16).
+
+        How NumPy rounds complex numbers depends on how they lie in memory: as they do in a plan.
+        """
+        kind = arrays[-1].dtype.kind if arrays else ""
+        if kind == "c":
+            arrays = [a if a.flags.c_contiguous else a.copy() for a in arrays]
         result = self.eager(arrays, params)
-        if not arrays or not is_bfloat16(arrays[-1].dtype):
+        if kind != "V":
             return result
         types = self.infer([TensorType(a.dtype, a.shape) for a in arrays], params)
         if types is None:

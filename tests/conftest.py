@@ -22,7 +22,8 @@ if "PYTEST_XDIST_WORKER" not in os.environ:
     os.environ["FUSEJIT_CACHE_DIR"] = tempfile.mkdtemp(prefix="fusejit-tests-")
     atexit.register(shutil.rmtree, os.environ["FUSEJIT_CACHE_DIR"], ignore_errors=True)
 
-GOLDEN = Path(__file__).parent / "golden"
+TESTS = Path(__file__).parent
+GOLDEN = TESTS / "golden"
 
 # Compiling takes milliseconds at first and none later, so a deadline would only be flaky. A failure
 # must be the same on every machine, so examples are derived from the test, not from the clock.
@@ -55,6 +56,28 @@ def pytest_configure(config: pytest.Config) -> None:
         features = binding.targets.FeatureMap(dict.fromkeys(has, True))
         binding.get_host_cpu_name = lambda: "haswell"
         binding.get_host_cpu_features = lambda: features
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Tests that are about compiling or replaying as a whole have a marker, see `tests.modes`."""
+    from tests import modes
+
+    for item in items:
+        marker = modes.marker(item.nodeid.removeprefix("tests/"))
+        if marker is not None:
+            item.add_marker(marker)
+
+
+@pytest.fixture(autouse=True)
+def modes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What cannot hold under FUSEJIT_DISABLE=1 or FUSEJIT_CHECK=1 is skipped, see `tests.modes`."""
+    from tests import modes
+
+    if request.node.get_closest_marker("replayed"):
+        modes.needs_replays()
+    if request.node.get_closest_marker("compiled"):
+        modes.needs_recordings()
+    modes.answer_by_skipping(monkeypatch)
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
     {"case": name}      prepare it and call it once      -> {"first": seconds, "result": number}
     {"seconds": s}      call it for about s seconds      -> {"call": seconds}
     {"resize": name}    call it once at this case's size -> {"first": ..., "result": ...}
+    {"again": true}     call it once more                -> {"again": seconds}
     {"memory": [small, large]}    one warm call          -> {"peak": bytes}
 
 A peer that has no such case answers {}, one that fails {"error": why}. `result` is the norm of all
@@ -81,6 +82,9 @@ def serve(peer: Peer) -> None:
         nonlocal function, call
         if "memory" in request:
             return _memory(peer, *(cases[name] for name in request["memory"]))
+        if "again" in request:
+            assert call is not None
+            return {"again": time_calls(call, 1)}
         if "seconds" in request:
             assert call is not None
             return {"call": measure(call, request["seconds"])}

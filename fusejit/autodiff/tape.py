@@ -99,7 +99,10 @@ class GradientTape(dispatch.Handler):
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._stop()
+        try:
+            self._stop()
+        finally:
+            self._stop()  # an interrupt may have come before it had begun
 
     def watch(self, tensor: Any) -> None:
         """Record what depends on `tensor` from now on.

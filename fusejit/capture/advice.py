@@ -10,7 +10,11 @@ import re
 
 _ADVICE = (
     (r"print, an effect", "print what the function returns, outside of it"),
-    (r"it draws from the global generator", "draw with fj.random, whose state is a Variable"),
+    (
+        r"it draws from the global generator|it calls (Random|RandomState|Generator)\.",
+        "draw with fj.random, whose state is a Variable",
+    ),
+    (r"it could not be compiled", "decorate its parts one by one, to find which of them it is"),
     (r"it calls ", "make that call outside, and pass what it gives as an argument"),
     (r"which it finds at run time", "reach it by name: a global, an argument or an attribute"),
     (
@@ -40,6 +44,30 @@ _ADVICE = (
     (r"is not installed", "pip install it"),
 )
 OTHERWISE = "leave that line out of the function, and decorate what is around it"
+
+
+def said(reason: str, where: str) -> str:
+    """What a warning says: the reason, the line, and what to write instead."""
+    advice = "" if "; " in reason else f" Instead: {instead_of(reason)}."
+    return f"{reason} ({where}).{advice}"
+
+
+def many_branches(name: str, count: int, where: str) -> str:
+    """What a warning says of a function that has as many branches as are kept."""
+    return (
+        f"{name} has {count} branches that depend on values, most of them at {where}; calls that "
+        "need another run eagerly. Instead: keep the value in Tensors there (fj.where), or "
+        "decorate what lies between such lines."
+    )
+
+
+def rounded_otherwise(name: str, stop: object) -> str:
+    """What a warning says of a guard that a recording does not help."""
+    return (
+        f"{name} runs eagerly where no known path goes on: {stop}, and eager execution rounds it "
+        "otherwise, as the sums of products may be. Instead: keep the value in Tensors there "
+        "(fj.where), or decorate what lies before and behind that line."
+    )
 
 
 def instead_of(reason: str) -> str:

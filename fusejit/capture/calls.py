@@ -15,8 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import inspect
-import sys
 import threading
 import time
 import warnings
@@ -35,13 +33,13 @@ from ..config import config
 from ..device import backend
 from ..errors import CaptureError, FuseJitError, RecompileError
 from ..frozen import frozen
-from ..origin import user_frame
 from ..tensor import Tensor, as_operand
+from .advice import many_branches, rounded_otherwise, said
 from .misses import describe_miss, path_of
+from .notices import Notices, user_level
 from .parameters import Parameters
-from .paths import MAX_BRANCHES, MAX_ROOTS, Paths, Stop
-from .policy import MAX_CHANGES, EagerWarning, RecompileWarning, may_record
-from .purity import location
+from .paths import MAX_BRANCHES, MAX_REPEATS, MAX_ROOTS, Paths, Stop
+from .policy import EagerWarning, may_record
 from .record import Refusal, defined_at, record
 from .recorder import Recorder
 from .taped import apply, watched_among
@@ -68,7 +66,8 @@ class Pending:
 
     trace: Trace
     kind: Hashable  # of the call, see `_kind`
-    compiled: Once[None]
+    stop: Stop | None  # what it was recorded for
+    compiled: Once[bool]  # whether the path is a new one
 
 
 class Calls:
@@ -85,8 +84,7 @@ class Calls:
         self._gradients: dict[Trace, Differentiable] = {}
         self._attempts: dict[Hashable, int] = {}
         self._refusals: dict[Hashable, Refusal] = {}
-        self._said: set[object] = set()
-        self._changes: dict[str, int] = {}
+        self._notices = Notices(function.__name__)
         self._lock = threading.RLock()
 
     @property
@@ -150,8 +148,7 @@ class Calls:
             return done[0] if done is not None else self.body(*args, **kwargs)
         if self._refusals and _kind(flat) in self._refusals:
             return self.body(*args, **kwargs)
-        if isinstance(found, Stop) and self._paths.full():
-            self._give_up_branching()
+        if isinstance(found, Stop) and self._gives_up(found):
             return self.body(*args, **kwargs)
         return self._record(flat, found)
 
@@ -173,6 +170,8 @@ class Calls:
         if not isinstance(found, Trace):
             refusal = self._refusals.get(_kind(flat))
             why = f"{refusal.reason} ({refusal.where})" if refusal else "it changes what it reads"
+            if isinstance(found, Stop):
+                why = str(found)
             raise CaptureError(f"{self.function.__name__} has no plan for this call: {why}.")
         return found
 
@@ -245,14 +244,8 @@ class Calls:
             if isinstance(recording.outcome, Refusal):
                 self._refuse(recording.outcome, _kind(flat))
             else:
-                self._compile(recording.outcome, fitting, _kind(flat))
-        spent = 1e3 * (time.perf_counter() - began)
-        line = f"{name}: {why} ({spent:.1f} ms) at {location(user_frame())}"
-        logging = sys.modules.get("logging")  # without it, nobody has asked to see this level
-        if logging is not None:
-            logging.getLogger("fusejit").info(line)
-        if config.settings.log == "recompiles":
-            print(f"fusejit: {line}", file=sys.stderr)
+                self._compile(recording.outcome, fitting, _kind(flat), stop)
+        self._notices.recorded(why, time.perf_counter() - began)
         return recording.result
 
     def _why_new(self, flat: Sequence[Any], stop: Stop | None) -> str:
@@ -265,41 +258,32 @@ class Calls:
         miss = trace.entry.first_miss(*as_walked(flat))
         if miss < 0:
             return "recording again: what it reads has changed meanwhile"
-        self._note_change(trace, miss, flat)
-        return f"recording again: {describe_miss(trace, miss, flat)}"
+        how = describe_miss(trace, miss, flat)
+        if not isinstance(trace.checks[miss].expect, BINDS):  # new types of inputs are no such
+            self._notices.changed(path_of(trace, miss), how)
+        return f"recording again: {how}"
 
-    def _give_up_branching(self) -> None:
-        """Say once that no more branches are recorded."""
-        text = (
-            f"{self.function.__name__} has {MAX_BRANCHES} branches that depend on values, most of "
-            f"them at {self._paths.most_branched()}; calls that need another run eagerly. Keep the "
-            "value in Tensors there (fj.where), or decorate what lies between such lines."
-        )
-        if text not in self._said:
-            self._said.add(text)
-            warnings.warn(text, EagerWarning, stacklevel=_user_level())
+    def _gives_up(self, stop: Stop) -> bool:
+        """Whether a call that no known path goes on for is not recorded; says why once."""
+        name = self.function.__name__
+        if self._paths.unsteady(stop):
+            self._notices.eager((MAX_REPEATS, stop.where), lambda: rounded_otherwise(name, stop))
+            return True
+        if self._paths.full():
+            line = self._paths.most_branched  # takes 0.1 ms, ten times what such a call does
+            self._notices.eager(MAX_BRANCHES, lambda: many_branches(name, MAX_BRANCHES, line()))
+            return True
+        return False
 
-    def _note_change(self, trace: Trace, miss: int, flat: Sequence[Any]) -> None:
-        """Warn once of a value that never stays what it was; new types of inputs are no such."""
-        if isinstance(trace.checks[miss].expect, BINDS):
-            return
-        path = path_of(trace, miss)
-        self._changes[path] = self._changes.get(path, 0) + 1
-        if self._changes[path] == MAX_CHANGES:
-            text = (
-                f"{self.function.__name__} was recorded {MAX_CHANGES} times because a value that "
-                f"it reads changes: {describe_miss(trace, miss, flat)}. Each recording costs as "
-                "much as many calls: pass it as a Tensor, keep it in a Variable, or leave it out."
-            )
-            warnings.warn(text, RecompileWarning, stacklevel=_user_level())
-
-    def _compile(self, trace: Trace, fitting: Iterable[Trace], kind: Hashable) -> None:
+    def _compile(
+        self, trace: Trace, fitting: Iterable[Trace], kind: Hashable, stop: Stop | None
+    ) -> None:
         """Have the plan made in the background; at once where it is to be dumped."""
         self._settle()  # another thread may have recorded meanwhile
         # Weakly: for a function that is deleted meanwhile nothing needs to be made.
         paths, near = weakref.ref(self._paths), weakref.WeakSet(fitting)
         compiled = Once(partial(_make_entry, weakref.ref(trace), paths, near))
-        self._pending = Pending(trace, kind, compiled)
+        self._pending = Pending(trace, kind, stop, compiled)
         if config.settings.dump:
             self._settle()
         else:
@@ -326,7 +310,11 @@ class Calls:
                 self._refuse(Refusal(reason, defined_at(self.body)), pending.kind)
 
     def _keep(self, pending: Pending) -> None:
-        pending.compiled()
+        if not pending.compiled():
+            assert pending.stop is not None, "or nothing was followed"
+            self._paths.repeated(pending.stop)
+            self._pending = None
+            return
         trace = pending.trace
         self._attempts.pop(pending.kind, None)
         for dropped in self._paths.add(trace):
@@ -347,28 +335,31 @@ class Calls:
             self._refusals.clear()  # they are found again when they are met again
             self._attempts.clear()
         self._refusals[kind] = refusal
-        if refusal not in self._said:
-            self._said.add(refusal)
-            text = f"{self.function.__name__} runs eagerly: {refusal.reason} ({refusal.where})."
-            warnings.warn(text, EagerWarning, stacklevel=_user_level())
+        text = f"{self.function.__name__} runs eagerly: {said(refusal.reason, refusal.where)}"
+        self._notices.eager(refusal, lambda: text)
 
 
 def _make_entry(
     ref: weakref.ref[Trace], near: weakref.ref[Paths], fitting: Collection[Trace]
-) -> None:
-    """Find the place of a path, lower and compile it, and note what that took."""
+) -> bool:
+    """Find the place of a path, lower and compile it, and note what that took. False if it is one
+    of the known paths."""
     trace, paths = ref(), near()
     if trace is None or paths is None:
-        return
+        return True
     from ..backends.llvm import jit  # the code generator, which imports llvmlite
 
     before = jit.statistics()
     began = time.perf_counter()
-    trace.branch = paths.branch_of(trace, fitting)
+    place = paths.branch_of(trace, fitting)
+    if isinstance(place, Trace):
+        return False
+    trace.branch = place
     _ = trace.entry
     trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
     trace.num_compiles = jit.statistics().num_compiles - before.num_compiles
     trace.num_loads = jit.statistics().num_loads - before.num_loads
+    return True
 
 
 def _kind(flat: Sequence[Any]) -> Hashable:
@@ -385,13 +376,5 @@ def _why_not_here() -> str | None:
     reason = missing or abi.why_not_native()
     if reason is not None:
         text = f"fusejit: {reason}; everything runs eagerly."
-        warnings.warn(text, EagerWarning, stacklevel=_user_level())
+        warnings.warn(text, EagerWarning, stacklevel=user_level())
     return reason
-
-
-def _user_level() -> int:
-    """The stack level of the innermost user frame, as warnings.warn counts from the caller."""
-    target, frame, level = user_frame(), inspect.currentframe(), 0
-    while frame is not None and frame is not target:
-        frame, level = frame.f_back, level + 1
-    return max(level, 1)

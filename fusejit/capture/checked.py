@@ -12,7 +12,7 @@ caller gets the eager result, and Variables are as eager execution leaves them.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +28,8 @@ from ..op import Array, Contraction
 from ..tensor import Tensor
 from ..variable import Variable
 from .record import Refusal, record
-from .trace import Program, Trace, array_of
-from .tree import input_numbers
+from .trace import BINDS, Program, Trace, array_of, value_at
+from .tree import input_places
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -67,7 +67,8 @@ def checked(calls: Calls, trace: Trace, flat: Sequence[Any]) -> Any:
         raise CheckError(
             f"{name}: a replay skips what the call does: {again.reason} ({again.where})."
         )
-    difference = _other_ops(trace, again)
+    here = dict(zip(input_places(trace), inputs, strict=True))
+    difference = _other_ops(trace, again, here, flat)
     if difference is None:
         eager = [v._value for v in variables]
         pairs = _pairs((replayed[0], fused), (recording.result, eager))
@@ -81,10 +82,12 @@ def checked(calls: Calls, trace: Trace, flat: Sequence[Any]) -> Any:
 # ---- what Python did
 
 
-def _other_ops(one: Trace, other: Trace) -> str | None:
-    """The first op at which two recordings part."""
+def _other_ops(
+    one: Trace, other: Trace, here: Mapping[Hashable, Any], flat: Sequence[Any]
+) -> str | None:
+    """The first op at which two recordings part; `here` is what the first finds where."""
     numbering = Numbering()
-    lists = [_listed(trace, numbering) for trace in (one, other)]
+    lists = [_listed(trace, numbering, here, flat) for trace in (one, other)]
     for (node, key), (other_node, other_key) in zip(*lists, strict=False):
         if key != other_key:
             return (
@@ -98,14 +101,25 @@ def _other_ops(one: Trace, other: Trace) -> str | None:
     return None
 
 
-def _listed(trace: Trace, numbering: Numbering) -> list[tuple[Node, Any]]:
-    """Each node with what tells it from others."""
+def _listed(
+    trace: Trace, numbering: Numbering, here: Mapping[Hashable, Any], flat: Sequence[Any]
+) -> list[tuple[Node, Any]]:
+    """Each node with what tells it from others. Inputs are told apart by the objects that they are
+    in this call: what is one Tensor now may have been two when it was recorded."""
     graph = trace.program.recorded
-    numbers = numbering.of(graph, input_numbers(numbering, trace))
+    objects = list(map(here.get, input_places(trace)))
+    for number, check in enumerate(trace.checks):
+        if isinstance(check.expect, BINDS) and objects[check.expect.position] is None:
+            objects[check.expect.position] = value_at(trace.checks, number, flat)
+    numbers = numbering.of(graph, [numbering.number(_identity(each)) for each in objects])
     return [
         (n, (tuple(numbers[v] for v in (*n.inputs, *n.outputs)), n.params.get("expected")))
         for n in graph.nodes
     ]
+
+
+def _identity(value: Any) -> Hashable:
+    return value.hex() if isinstance(value, float) else id(value)
 
 
 def _described(node: Node) -> str:

@@ -30,6 +30,8 @@ _DYNAMIC = (
     | {"__getattribute__", "attrgetter", "methodcaller", "getmembers"}
 )
 _FORMATS = frozenset({"format", "format_map"})
+_IDENTITY = frozenset({"is_", "is_not", "contains", "index", "count", "remove"})
+"""Functions and methods that compare by identity, of the operator module and of lists."""
 _PLAIN = frozenset({"LOAD_CONST", "LOAD_FAST", "LOAD_GLOBAL", "LOAD_DEREF", "LOAD_NAME"})
 _JUMPS = frozenset(dis.hasjrel) | frozenset(dis.hasjabs)
 
@@ -106,7 +108,7 @@ def _names_in(code: CodeType) -> Names:
         frozenset(found["imports"]),
         dynamic,
         catches,
-        _compares(instructions),
+        _compares(instructions) or not _IDENTITY.isdisjoint(code.co_names),
     )
 
 

@@ -28,13 +28,13 @@ def entry_of(trace: Trace) -> Entry:
     returned = _returned(trace)
     for ref in (*trace.assigned, *returned):
         # Found again at the end of the call: nothing else may keep the Variable alive by then.
-        held[ref] = len(checks)
+        held[id(ref)] = len(checks)  # a reference that has died meanwhile has no hash
         checks = (*checks, Check(Behind(ref)))
     sources = trace.runs.sources
     first = len(sources) - len(trace.assigned)
     made = [_made(trace, number) for number in range(len(sources))]
-    made += [results.Taken(held[ref]) for ref in returned]
-    assigned = [(held[ref], first + number) for number, ref in enumerate(trace.assigned)]
+    made += [results.Taken(held[id(ref)]) for ref in returned]
+    assigned = [(held[id(ref)], first + number) for number, ref in enumerate(trace.assigned)]
     result = results.Result(tuple(made), _nest(trace), tuple(assigned))
     branch = trace.branch
     found = () if branch is None else carried(branch.parent.runs.plan, branch.carried)

@@ -23,7 +23,7 @@ from ..backends.plan import Plan
 from ..backends.printer import shared_rows
 from ..errors import CaptureError
 from .advice import instead_of
-from .benchmark import count, median
+from .benchmark import bytes_moved, count, median
 from .facts import Break, Eager, Facts, Kernel, facts_of, refused, why_numpy
 from .lines import SourceLine
 from .trace import Trace, as_walked
@@ -61,7 +61,7 @@ def explain(
     calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any], call: Callable[[], object]
 ) -> Explanation:
     """The page about what `call`, with these arguments, takes."""
-    from . import page
+    from . import page  # which writes what is here as a document
 
     try:
         trace = calls.trace_of(args, kwargs)
@@ -139,11 +139,12 @@ def why(facts: Facts) -> str:
 
 
 def spent(facts: Facts) -> str:
-    """Milliseconds of each stage."""
+    """How long each stage took, and takes."""
     made = ", ".join(f"{name} {ms:.1f} ms" for name, ms in facts.trace.milliseconds.items())
-    if facts.run is not None:
-        return f"{made}, run {facts.run:.3f} ms"
-    return f"{made}; not run for this page, as it assigns Variables or a tape is open"
+    if facts.run is None:
+        return f"{made}; not run for this page, as it assigns Variables or a tape is open"
+    run = f"{facts.run:.1f} ms" if facts.run >= 1.0 else f"{1e3 * facts.run:.1f} us"
+    return f"{made}, run {run}"
 
 
 def _beside(what: str, line: SourceLine | None, column: int = CODE_COLUMN) -> str:
@@ -163,12 +164,23 @@ def ways(facts: Facts) -> list[str]:
     return found
 
 
+def alike(kernels: Sequence[Kernel]) -> list[tuple[str, SourceLine | None, int]]:
+    """What each kernel is, its line and the bytes that it moves; of many, equal ones together."""
+    rows = [(str(k), k.line, bytes_moved(k.node)) for k in kernels]
+    if len(rows) <= MANY:
+        return rows
+    times = Counter((what, line) for what, line, _ in rows)
+    moved = Counter[tuple[str, SourceLine | None]]()
+    for what, line, size in rows:
+        moved[what, line] += size
+    return [(f"{what}, {n} times", line, moved[what, line]) for (what, line), n in times.items()]
+
+
 def _listed(kernels: Sequence[Kernel]) -> list[str]:
-    """One line a kernel; of many, equal ones together."""
-    if len(kernels) <= MANY:
-        return [f"{k.number}. {k}{f'  ({k.line.where})' if k.line else ''}" for k in kernels]
-    alike = Counter(f"{k}{f'  ({k.line.where})' if k.line else ''}" for k in kernels)
-    return [f"{n}. {what}, {times} times" for n, (what, times) in enumerate(alike.items(), 1)]
+    return [
+        f"{number}. {what}" + (f"  ({line.where})" if line else "")
+        for number, (what, line, _) in enumerate(alike(kernels), 1)
+    ]
 
 
 def _beside_kernels(facts: Facts) -> list[str]:
@@ -178,8 +190,8 @@ def _beside_kernels(facts: Facts) -> list[str]:
         found.append(f"and {count(facts.packings, 'packing')} of a matrix into panels")
     if facts.in_place:
         names = ", ".join(dict.fromkeys(node.op.name for node in facts.in_place))
-        found.append(f"no step at all: {names}, whose parts are made in place")
-    return found
+        found.append(f"no step at all: {names}, as it is made in place or empty")
+    return found if facts.kernels else [*found, "none: nothing is left to compute"]
 
 
 def _reasons(breaks: Sequence[Break]) -> list[str]:

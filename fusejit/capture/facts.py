@@ -21,6 +21,7 @@ from ..backends.llvm.checks import Arg, Bytes, Field, Input, Length, Same
 from ..backends.lower import kernel_kind, work_of
 from ..backends.plan import Code, Opaque, Pack, Plan
 from ..config import config
+from ..device import backend
 from ..dtypes import COMPILED
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
 from ..op import Contraction
@@ -33,6 +34,7 @@ from .tree import stops
 if TYPE_CHECKING:
     from .calls import Calls
 
+_ADDRESS = re.compile(r"\s*at 0x[0-9a-f]+")  # another in each process
 MAX_TYPES = 60  # characters that tell a path from others; a training step has dozens of inputs
 
 
@@ -66,7 +68,8 @@ class Kernel:
         results = ", ".join(str(v.type) for v in self.node.outputs)
         what = names if self.kind in ("matmul", "copy") and len(self.ops) == 1 else ""
         what = what or f"{self.kind}: {names}"
-        return f"{what} -> {results}" if results else what
+        steps = f", in {len(self.codes)} steps" if len(self.codes) > 1 else ""
+        return f"{what} -> {results}{steps}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +109,7 @@ class Facts:
     run: float | None  # milliseconds
     conditions: tuple[Condition, ...]
     kernels: tuple[Kernel, ...]
-    in_place: tuple[Node, ...]  # their parts are made where they lie: no step
+    in_place: tuple[Node, ...]  # no step: their parts are made where they lie, or they are empty
     breaks: tuple[Break, ...]
 
     @property
@@ -182,7 +185,7 @@ def _conditions(trace: Trace, lines: Lines) -> list[Condition]:
         if isinstance(check.expect, (Input, Same, Bytes, Length)):
             path = path_of(trace, number)
             line = None if isinstance(check.source, Arg) else lines.reading(path)
-            what = f"{path} is {shown(check.expect, trace)}"
+            what = f"{path} is {_ADDRESS.sub('', shown(check.expect, trace))}"
             found.append(Condition(what, line or lines.definition()))
     for node in trace.program.recorded.nodes:
         if node.op is GUARD:
@@ -271,6 +274,8 @@ def refused(calls: Calls, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Eage
     refusal = calls.refusal_of(args, kwargs)
     if config.settings.disable:
         return Eager(name, "FUSEJIT_DISABLE is set", None)
+    if backend("cpu") is None:
+        return Eager(name, "llvmlite is not installed", None)
     if refusal is None:
         reason = "it changes what it reads, so that the next call is another"
         return Eager(name, reason, lines.definition())

@@ -25,8 +25,8 @@ from ..tensor import wrap
 
 if TYPE_CHECKING:
     from ..ir.graph import Graph
-    from .calls import Calls
     from .benchmark import Benchmark
+    from .calls import Calls
     from .explain import Explanation
 
 _instances: weakref.WeakSet[Function] = weakref.WeakSet()
@@ -170,7 +170,8 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
 
     Args:
         f: a Python function, also a lambda or a method's function (decorate under @staticmethod and
-            @classmethod, not over them).
+            @classmethod, not over them). Of a bound method the function is compiled, and bound to
+            the same object.
     Returns:
         A `Function`: callable like f, with `eager`, `explain`, `ir`, `graph`, `llvm`, `asm`,
         `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
@@ -197,6 +198,8 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
         raise CaptureError(
             "function: put @staticmethod or @classmethod above @function, not below."
         )
+    if isinstance(f, types.MethodType):
+        return types.MethodType(function(f.__func__), f.__self__)
     if not isinstance(f, types.FunctionType):
         kind = type(f).__name__
         raise CaptureError(

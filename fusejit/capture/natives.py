@@ -24,24 +24,37 @@ _LOOK_UP = (
     operator.methodcaller,
 )
 _OF_ANY_NAME = frozenset(map(id, _LOOK_UP))  # they live as long as the process
+_READERS = frozenset(
+    {
+        types.MemberDescriptorType,
+        types.MethodWrapperType,
+        operator.attrgetter,
+        operator.methodcaller,
+    }
+)
+_BOUND = (types.BuiltinFunctionType, types.MethodWrapperType)
 
 
 def bound_to(value: Any) -> object:
     """The object whose state a C method reads; None for functions of modules and of classes."""
-    if not isinstance(value, types.BuiltinFunctionType | types.MethodWrapperType):
+    if not isinstance(value, _BOUND):
         return None
     owner = value.__self__
     return None if isinstance(owner, types.ModuleType | type) else owner
 
 
-def names_read_by(value: Any) -> Names | None:
-    """The attributes that it looks up in whatever it is given."""
+def names_read_by(value: Any, called: str) -> Names | None:
+    """The attributes that it looks up in whatever it is given, where code `called` it so: getattr
+    under its own name is seen in the bytecode, often with the name that it is given."""
+    if type(value) not in _READERS and id(value) not in _OF_ANY_NAME:
+        return None  # nearly all values: a walk asks this of each
     if isinstance(value, types.MemberDescriptorType):
         return _names(value.__name__)
     if isinstance(value, operator.attrgetter):
         paths = value.__reduce__()[1]
         return _names(*(name for path in paths for name in path.split(".")))
-    by_name = isinstance(value, operator.methodcaller) or id(value) in _OF_ANY_NAME
+    hidden = id(value) in _OF_ANY_NAME and value.__name__ != called
+    by_name = isinstance(value, operator.methodcaller) or hidden
     if by_name or (
         isinstance(value, types.MethodWrapperType) and value.__name__ == "__getattribute__"
     ):

@@ -11,7 +11,6 @@ from __future__ import annotations
 import enum
 import functools
 import types
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from ..autodiff.tape import GradientTape
@@ -30,7 +29,7 @@ from ..backends.llvm.checks import (
 from ..variable import Variable
 from .code import Names
 from .leaves import STRUCTURE, Entry
-from .userland import is_library_module, is_library_object, is_opaque_function
+from .userland import by_class, is_library_module, is_library_object, is_opaque_function
 
 if TYPE_CHECKING:
     from .reach import Snapshot
@@ -68,11 +67,6 @@ class Objects:
         if (names.dynamic or names.catches) and not self._careful:
             self._careful = True
             self._followed.clear()  # what is missing matters now, also where it was looked before
-
-    def look_everywhere(self) -> None:
-        """Code that can run computes the names that it looks up."""
-        nothing: frozenset[str] = frozenset()
-        self.extend(Names(nothing, nothing, nothing, dynamic=True, catches=True, compares=False))
 
     def add(self, value: Any, path: str, here: Source) -> None:
         kind = value if isinstance(value, type) else type(value)
@@ -136,7 +130,11 @@ class Objects:
 
     def _special_of(self, value: Any) -> set[str]:
         """Methods that Python calls without naming them, in classes of the user's."""
-        kind = value if isinstance(value, type) else type(value)
+        if isinstance(value, type) and type(value) is not type:
+            return self._specials_in(value) | self._specials_in(type(value))
+        return self._specials_in(value if isinstance(value, type) else type(value))
+
+    def _specials_in(self, kind: type) -> set[str]:
         if kind not in self._special:
             entries = (entry for c in _user_classes(kind) for entry in vars(c).items())
             self._special[kind] = {name for name, v in entries if self._is_special(name, v)}
@@ -275,10 +273,8 @@ def _slots(kind: type) -> list[str]:
 
 
 def _user_classes(value: Any) -> list[type]:
-    """Classes of Python code that attributes of the value are looked up in; of a class, its
-    metaclass comes last."""
-    above = _user_bases(type(value))
-    return _user_bases(value) + above if isinstance(value, type) else above
+    """Classes of Python code that attributes of the value are looked up in."""
+    return _user_bases(value if isinstance(value, type) else type(value))
 
 
 def _user_metaclasses(value: Any) -> list[type]:
@@ -286,6 +282,8 @@ def _user_metaclasses(value: Any) -> list[type]:
     return _user_bases(type(value)) if isinstance(value, type) else []
 
 
-@lru_cache(maxsize=4096)  # classes of one program
 def _user_bases(kind: type) -> list[type]:
-    return [c for c in kind.__mro__ if not is_library_object(c)]
+    return [c for c in kind.__mro__ if not _is_library_class(c)]
+
+
+_is_library_class = by_class(is_library_object)

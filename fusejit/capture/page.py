@@ -14,9 +14,9 @@ from types import CodeType
 from ..backends.llvm.checks import Same
 from ..backends.printer import shared_rows
 from .advice import instead_of
-from .benchmark import bytes_moved, count
+from .benchmark import count
 from .drawing import draw
-from .explain import compiled, spent, ways, why
+from .explain import alike, compiled, spent, ways, why
 from .facts import Eager, Facts, why_numpy
 from .lines import Lines, SourceLine
 
@@ -41,7 +41,7 @@ body { margin: 0 auto; max-width: 1500px; padding: 24px; background: var(--bg); 
 h1 { font-size: 22px; margin: 0; } h2 { font-size: 16px; margin: 32px 0 8px; }
 pre, .code, svg text { font-family: ui-monospace, Menlo, Consolas, "DejaVu Sans Mono",
   monospace; }
-pre, .code { font-size: 12px; } .dim { color: var(--dim); }
+pre, .code { font-size: 12px; } .code { white-space: pre-wrap; } .dim { color: var(--dim); }
 pre { margin: 0; padding: 12px; overflow: auto; max-height: 70vh; }
 details, .card, .scroll { background: var(--card); border: 1px solid var(--rule);
   border-radius: 8px; margin: 8px 0; }
@@ -52,7 +52,7 @@ summary { padding: 8px 12px; cursor: pointer; }
 table { border-collapse: collapse; width: 100%; background: var(--card); }
 td, th { text-align: left; vertical-align: top; padding: 4px 16px 4px 0;
   border-bottom: 1px solid var(--rule); }
-.short, th { white-space: nowrap; }
+.code.short, th { white-space: pre; }
 .card { padding: 4px 16px; overflow-x: auto; } .card tr:last-child td { border: 0; }
 .graph { display: grid; grid-template-columns: minmax(0, 1fr) minmax(300px, 32%); gap: 12px; }
 .scroll { overflow: auto; max-height: 85vh; padding: 12px; margin: 0; }
@@ -90,7 +90,7 @@ function show(part) {
   code.textContent = numbers.map(n => {
     const found = document.getElementById("llvm-" + n);
     return found ? found.textContent : "";
-  }).join("\\n") || "no code of its own";
+  }).join("\\n") || "no code of its own: a product, a copy or NumPy's";
   for (const each of document.querySelectorAll("svg .on")) each.classList.remove("on");
   for (const each of document.querySelectorAll(`svg [data-of="${part.dataset.from}"]`))
     each.classList.add("on");
@@ -144,7 +144,8 @@ def document(facts: Facts) -> str:
         "<h2>Code of each kernel</h2>",
     ]
     for kernel, number in numbers.items():
-        names = ", ".join(str(k.number) for k in facts.kernels if kernel in k.codes)
+        users = [str(k.number) for k in facts.kernels if kernel in k.codes]
+        names = ", ".join(users[:8]) + (", ..." if len(users) > 8 else "")
         made = codes[kernel]
         body.append(
             _details(f"LLVM of kernel {names}, before optimisation", made.ir, f"llvm-{number}")
@@ -181,12 +182,14 @@ def _html(title: str, body: Iterable[str], script: str) -> str:
 
 def _tiles(facts: Facts) -> str:
     before, after = facts.moved
-    saved = f"{100 * (before - after) / before:.0f} % saved" if before else "nothing moved"
+    change = 100 * (after - before) / max(before, 1)
+    saved = f"{-change:.0f} % saved" if change <= 0 else f"{change:.0f} % more"
     trace = facts.trace
+    times, _, untimed = spent(facts).partition("; ")
     tiles = [
         (count(facts.ops, "op"), f"in {count(facts.steps, 'kernel')}"),
         (f"{after:,} bytes moved", f"{before:,} unfused, {saved}"),
-        (spent(facts).partition(";")[0], f"recorded {count(facts.traces, 'time')}"),
+        (times, untimed or "run: one replay, the median of some"),
         (f"{trace.num_compiles} compiled", f"{trace.num_loads} found on disk"),
     ]
     inside = "".join(
@@ -203,7 +206,8 @@ def _key() -> str:
 
 def _kernels(facts: Facts) -> str:
     rows = [
-        (str(k.number), str(k), f"{bytes_moved(k.node):,}", *_cells(k.line)) for k in facts.kernels
+        (str(number), what, f"{moved:,}", *_cells(line))
+        for number, (what, line, moved) in enumerate(alike(facts.kernels), 1)
     ]
     strips = [(line,) for line in shared_rows(facts.plan)]
     title = "Steps that take turns, so that what one computes is in the cache for the next"
@@ -245,7 +249,7 @@ def _rest(facts: Facts) -> list[str]:
         if k.kind == "numpy"
     ]
     if by_numpy:
-        found.append(f"<h2>Run by NumPy, op by op</h2>{_table(by_numpy)}")
+        found.append(f"<h2>Run by NumPy, op by op</h2>{_table(list(dict.fromkeys(by_numpy)))}")
     if trace.by_value:
         title = "Float arguments taken by value: each new one is recorded again"
         found.append(f"<h2>{title}</h2>{_table([(line,) for line in trace.by_value])}")

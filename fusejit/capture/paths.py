@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -26,6 +27,10 @@ is looked at in turn by a call that none of the first fits, at about 0.2 us each
 MAX_BRANCHES = 256
 """Branches kept for a function. Each holds some 10 KB; where a value that is read decides between
 more, most calls meet a new one, and recording takes longer than running."""
+MAX_REPEATS = 4
+"""Recordings that a guard causes and that then take a known path, before calls that it stops run
+eagerly. Such a guard reads what a plan rounds otherwise than eager execution, like a sum behind a
+product, so the call would be recorded each time. Not at once: they may agree at the next value."""
 
 
 @frozen
@@ -44,7 +49,8 @@ class Stop:
     def __str__(self) -> str:
         node = next(node for step, node in stops(self.trace.runs) if step == self.step)
         dtype = node.inputs[0].type.dtype
-        known = {node.params["expected"], *(s for n, s in self.trace.exits if n == self.step)}
+        others = [s for n, s in self.trace.exits if n == self.step]
+        known = dict.fromkeys([node.params["expected"], *others])
         before = ", ".join(sorted(_shown(each, dtype) for each in list(known)[:4]))
         more = ", ..." if len(known) > 4 else ""
         return (
@@ -78,6 +84,7 @@ class Paths:
         self._slow, self._handled = slow, handled
         self._installed: Installed | None = None
         self._by_record: dict[int, Trace] = {}
+        self._repeats: WeakKeyDictionary[Trace, Counter[int]] = WeakKeyDictionary()
         self.traces: list[Trace] = []
         self.trees: list[Tree] = []
 
@@ -112,8 +119,9 @@ class Paths:
         """The paths whose checks hold now."""
         return frozenset(t for t in self.traces if t.entry.first_miss(*flat) < 0)
 
-    def branch_of(self, trace: Trace, fitting: Collection[Trace]) -> Branch | None:
-        """Where a path leaves one of the trees; see `Tree.branch_of`."""
+    def branch_of(self, trace: Trace, fitting: Collection[Trace]) -> Branch | Trace | None:
+        """Where a path leaves one of the trees, or the known path that it is; see
+        `Tree.branch_of`."""
         branches = (tree.branch_of(trace, fitting) for tree in self.trees)
         return next((branch for branch in branches if branch is not None), None)
 
@@ -142,6 +150,15 @@ class Paths:
         uninstall(self._function)
         self._installed = None
         self.traces, self.trees, self._by_record = [], [], {}
+
+    def repeated(self, stop: Stop) -> None:
+        """Note that a call was recorded because of `stop`, and was on a known path all the same."""
+        if (stop.step, stop.seen) not in stop.trace.exits:  # else another thread was quicker
+            self._repeats.setdefault(stop.trace, Counter())[stop.step] += 1
+
+    def unsteady(self, stop: Stop) -> bool:
+        """Whether to record for this guard does not help: it reads what a plan rounds otherwise."""
+        return self._repeats.get(stop.trace, Counter())[stop.step] >= MAX_REPEATS
 
     def most_branched(self) -> str:
         """The user's line at which most branches have left."""

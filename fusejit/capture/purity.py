@@ -96,16 +96,26 @@ class Watch:
         if id(code) in self._core:
             return
         if is_core_file(code.co_filename):
-            self._core.add(id(code))
-            self.ran[id(code)] = code
+            self._core_ran(frame, event)
             return
         if event == "c_call":
-            if not is_pure_callable(arg) and is_user_frame(frame):
-                self._report(f"it calls {_describe(arg)}", location(frame))
+            inner = arg is hash and code.co_name == "__hash__"  # a key of a dict: of its parts
+            if not inner and not is_pure_callable(arg) and is_user_frame(frame):
+                self._report(f"it calls {_called(frame, arg)}", location(frame))
         elif event == "call" and id(code) not in self.of_user and id(code) not in self.for_user:
             self.ran[id(code)] = code
             if is_user_frame(frame):
                 self._entered(frame, code)
+
+    def _core_ran(self, frame: types.FrameType, event: str) -> None:
+        """Code of fusejit, not seen yet; what reads or sets how this process runs is no part of a
+        program, and looked at each time."""
+        code = frame.f_code
+        if not reads_the_process(frame):
+            self._core.add(id(code))
+            self.ran[id(code)] = code
+        elif event == "call" and is_user_frame(frame.f_back):
+            self._report(f"it calls fj.{code.co_qualname}", location(frame))
 
     def _entered(self, frame: types.FrameType, code: types.CodeType) -> None:
         """Code that the user's code has called, for the first time."""
@@ -121,11 +131,11 @@ class Watch:
 
 
 @contextlib.contextmanager
-def watching(known: set[types.CodeType], report: Report) -> Iterator[Watch]:
-    """Report impure calls and unknown code of this thread inside the block."""
+def watching(known: set[types.CodeType], report: Report, where: str) -> Iterator[Watch]:
+    """Report impure calls and unknown code of this thread inside the block, which runs what stands
+    at `where`."""
     watch = Watch(known, report, sys.getprofile())
     before = _generator_states()
-    where = sys._getframe(2)
     with collector.held_off():  # what it runs (callbacks, finalizers) is no part of the call
         try:
             watch.start()
@@ -135,7 +145,7 @@ def watching(known: set[types.CodeType], report: Report) -> Iterator[Watch]:
             watch.stop()
             if _drawn(before, _generator_states()):
                 what = "it draws from the global generator of random or numpy.random"
-                report(what, location(where))
+                report(what, where)  # no event tells the line
 
 
 def _both(outer: Callable[..., object], watch: Watch) -> Callable[..., None]:
@@ -144,6 +154,15 @@ def _both(outer: Callable[..., object], watch: Watch) -> Callable[..., None]:
         watch.profile(frame, event, arg)
 
     return profile
+
+
+def _called(frame: types.FrameType, function: Any) -> str:
+    """What the user's line has called: `function`, or what of a library came to call it."""
+    name, outer, caller = _describe(function), "", frame
+    while _is_library(caller.f_code.co_filename) and caller.f_back is not None:
+        module, qualname = caller.f_globals.get("__name__"), caller.f_code.co_qualname
+        outer, caller = f"{module}.{qualname}", caller.f_back
+    return f"{outer}, which calls {name}" if outer else name
 
 
 def _describe(function: Any) -> str:

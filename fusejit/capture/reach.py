@@ -9,6 +9,8 @@ occur in any code found on the way (`objects`). It ends at leaves:
     ndarray                         as an argument an input; reached otherwise guarded by its bytes,
                                     for Python could read it unseen
     Variable                        guarded by identity; its value is an input
+    list, tuple, dict, dataclass    by class and content (see `userland.is_known_by_content`): what
+                                    was different objects must stay different, or be the same still
     other objects                   by weak identity, and by the attributes that code can name
 
 It walks twice. Before the call nobody knows which functions will run, so all that are found are
@@ -19,10 +21,12 @@ call, or else a change is reported. It still visits more than was read, which is
 many only costs a re-recording. What cannot be watched (a set, an iterator, an object that computes
 its attributes) it refuses, with the reason, and the function runs eagerly.
 
-Known limits. Not seen: an assignment to `obj.__class__`; a class that loses one name and gains
-another that its instances did not have; what modules of the standard library and NumPy hold, where
-the code does not spell its name; an ndarray argument that C code reads through the buffer protocol
-(`b"".join`). An ndarray argument that the body stores stays a `WatchedArray`.
+Known limits. Not seen: an assignment to `obj.__class__` if there can be no weak reference to the
+object; a class that loses one name and gains another that its instances did not have; a class's
+`__bases__` and `__name__`, and what is registered with an abstract one; what modules of the
+standard library and NumPy hold, where the code does not spell its name (decimal's context); an
+ndarray argument that C code reads through the buffer protocol (`b"".join`). An ndarray argument
+that the body stores stays a `WatchedArray`.
 """
 
 from __future__ import annotations
@@ -84,7 +88,6 @@ from .userland import (
     is_library_object,
     is_opaque_function,
     library_files,
-    looks_up_names,
 )
 
 _SCALARS = (
@@ -185,7 +188,7 @@ class Snapshot(Leaves):
             if not self.visited(value):
                 self.walk(value._value_, f"{path}.value", here, Attribute("_value_"))
                 self._objects.add(value, path, here)
-        elif isinstance(value, _SCALARS):
+        elif isinstance(value, _SCALARS) and not isinstance(value, np.void):
             self._scalar(value, path, source, take)
         elif isinstance(value, (list, tuple, dict)):
             self._container(value, path, source, take)
@@ -198,7 +201,9 @@ class Snapshot(Leaves):
         expect: Expect = Same(value)
         if isinstance(source, Arg) and isinstance(take, Itself) and source.index in self._floats:
             expect = FloatInput(self.add_input(value, path, source, take))
-        self.check(path, source, take, expect, value, "value", kind, bits)
+        here = self.check(path, source, take, expect, value, "value", kind, bits)
+        if kind not in _SCALARS and not is_library_object(value) and not self.visited(value):
+            self._objects.add(value, path, here)  # a subclass in Python has attributes and methods
 
     def _tensor(self, value: Tensor, path: str, source: Source, take: Take) -> None:
         self._bind(value, path, source, take, Input(len(self.inputs)))
@@ -277,21 +282,23 @@ class Snapshot(Leaves):
             self.walk(value.__func__, f"{path}.__func__", here, Attribute("__func__"))
             self.walk(value.__self__, f"{path}.__self__", here, Attribute("__self__"))
             return
-        if looks_up_names(value, path.rpartition(".")[2]):
-            self._objects.look_everywhere()
-        if is_known_by_content(type(value)):
+        named = isinstance(take, (Key, Attribute))  # cells and arguments are loaded in other ways
+        names = names_read_by(value, path.rpartition(".")[2] if named else "")
+        if names is not None:
+            self._objects.extend(names)
+        kind: type = type(value)
+        if is_known_by_content(kind):
             here = self._by_content(value, path, source, take)
         else:
             ref = weakly(value)
-            expect: Expect = Same(value) if ref is None else Referent(ref)
-            here = self.check(path, source, take, expect, value, "object", id(value))
+            expect: Expect = Same(value) if ref is None else Referent(ref, kind)
+            token = "object", id(value), id(kind)
+            here = self.check(path, source, take, expect, value, *token)
         if not self.visited(value):
             self._inside(value, path, here)
 
     def _inside(self, value: Any, path: str, here: Of) -> None:
-        names, owner = names_read_by(value), bound_to(value)
-        if names is not None:
-            self._objects.extend(names)
+        owner = bound_to(value)
         if owner is not None:
             self.walk(owner, f"{path}.__self__", here, Attribute("__self__"))
         if isinstance(value, types.FunctionType):
@@ -379,5 +386,8 @@ class Snapshot(Leaves):
         self.check(path, Kept(namespace), Key(name), same_expectation(None), None, "absent")
         builtins = namespace.get("__builtins__", {})
         builtins = builtins if isinstance(builtins, dict) else vars(builtins)
+        path = f"builtins.{name}"
         if name in builtins:
-            self.walk(builtins[name], f"builtins.{name}", Kept(builtins), Key(name))
+            self.walk(builtins[name], path, Kept(builtins), Key(name))
+        else:
+            self.check(path, Kept(builtins), Key(name), same_expectation(None), None, "absent")

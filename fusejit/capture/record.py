@@ -17,12 +17,12 @@ from ..autodiff import trees
 from ..backends.llvm.checks import (
     Arg,
     ArrayInput,
-    Attribute,
     Behind,
     Check,
     FloatInput,
     Input,
     Itself,
+    Slot,
 )
 from ..frozen import frozen
 from ..ir.graph import Value
@@ -39,6 +39,7 @@ from .trace import Program, Trace
 from .watched import watch as watch_array
 
 _BINDS = (Input, ArrayInput, FloatInput)
+VALUE = Slot(Variable, "_value")  # where a Variable has its Tensor
 _RETURNED = (type(None), bool, int, float, complex, str, bytes, enum.Enum, np.dtype)
 
 
@@ -70,7 +71,8 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
     floats = Floats(function.__code__, parameters.names, flat)
     recorder = Recorder(function.__name__, floats)
     given = _declare(before, recorder, flat)
-    with dispatch.pushed(recorder), watching(before.codes, recorder.refuse) as watch:
+    where = defined_at(function)
+    with dispatch.pushed(recorder), watching(before.codes, recorder.refuse, where) as watch:
         recorder.watch = watch
         returned = parameters.call(function, given)
     recorder.watch = None  # they hold each other, and the recorder what the call has made
@@ -167,7 +169,7 @@ def _bound(
             check = Check(check.source, check.take, expect)
         bound.append(check)
     for variable, position in recorder.variables.items():
-        bound.append(Check(Behind(weakref.ref(variable)), Attribute("_value"), Input(position)))
+        bound.append(Check(Behind(weakref.ref(variable)), VALUE, Input(position)))
     inputs = sorted(c.expect.position for c in bound if isinstance(c.expect, _BINDS))
     return (bound, positions) if inputs == list(range(len(positions))) else None
 
@@ -203,8 +205,9 @@ def _trace(
         elif isinstance(leaf, np.ndarray):
             return Refusal("it returns an ndarray; return a Tensor", where)
         else:
+            kind = type(leaf).__name__
             return Refusal(
-                f"it returns a {type(leaf).__name__}, which a replay cannot make anew", where
+                f"it returns a value of type {kind}, which a replay cannot make anew", where
             )
     effects = []
     for variable, tensor in recorder.assigned.items():

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import collector, dispatch
+from .. import collector
 from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
 from ..backends.llvm.abi import laid_out
@@ -30,6 +30,7 @@ from ..backends.llvm.checks import (
     Kept,
     Key,
     Of,
+    Slot,
 )
 from ..config import config
 from ..dtypes import TensorType
@@ -86,9 +87,8 @@ class Program:
         from ..backends.lower import lower
 
         reuse = not config.settings.no_reuse
-        if not reuse:
-            return lower(self.fused, reuse, narrow=is_narrow())
-        return lower(self.fused, reuse, self.unchanging, self.replaced, is_narrow())
+        replaced = self.replaced if reuse else {}
+        return lower(self.fused, reuse, self.unchanging, replaced, is_narrow())
 
     @cached_property
     def native(self) -> NativePlan:
@@ -303,7 +303,7 @@ def _taken(check: Check, values: Sequence[Any], args: Sequence[Any]) -> Any:
             return source.get(key)
         case Content():
             return source.cell_contents if _filled(source) else None
-        case Attribute(name):
+        case Attribute(name) | Slot(_, name):
             return getattr(source, name, None)
         case Item(index):
             return source[index]

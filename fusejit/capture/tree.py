@@ -45,8 +45,9 @@ class Tree:
         self._numbering = Numbering()
         self._numbers: dict[Trace, dict[Value, int]] = {}
 
-    def branch_of(self, trace: Trace, fitting: Collection[Trace]) -> Branch | None:
-        """Where the path of `trace` leaves this tree; None if it cannot be followed to there.
+    def branch_of(self, trace: Trace, fitting: Collection[Trace]) -> Branch | Trace | None:
+        """Where the path of `trace` leaves this tree; None if it cannot be followed to there. A
+        path that never leaves is one that is known: that one.
 
         `fitting` are the paths whose checks held when it was recorded: others would not be entered
         on the way.
@@ -60,7 +61,7 @@ class Tree:
         path = _Path(trace, graph, numbers, expected, fitting)
         return self._leaving(self.root, path, set())
 
-    def _leaving(self, at: Trace, path: _Path, passed: set[int]) -> Branch | None:
+    def _leaving(self, at: Trace, path: _Path, passed: set[int]) -> Branch | Trace | None:
         """Follow `at` with the values of `path`; `passed` are the guards that hold by now."""
         known = self._numbers_of(at)
         for step, node in stops(at.runs):
@@ -75,7 +76,7 @@ class Tree:
             further = (self._leaving(child, path, passed) for child in children)
             found = next((branch for branch in further if branch is not None), None)
             return found or self._branch(at, step, seen, path, passed)
-        return None
+        return at if passed >= path.expected.keys() else None
 
     def _branch(
         self, at: Trace, step: int, seen: bytes, path: _Path, passed: Collection[int]
@@ -115,13 +116,19 @@ class Tree:
 
 def input_numbers(numbering: Numbering, trace: Trace) -> list[int]:
     """The numbers of the inputs of a whole path: equal if found at the same place."""
+    inputs = trace.program.recorded.inputs
+    found = zip(input_places(trace), inputs, strict=True)
+    return [numbering.number((place, value.type)) for place, value in found]
+
+
+def input_places(trace: Trace) -> list[Hashable]:
+    """Where a call finds each input of a whole path."""
     places = {
         check.expect.position: place(trace.checks, number)
         for number, check in enumerate(trace.checks)
         if isinstance(check.expect, BINDS)
     }
-    inputs = trace.program.recorded.inputs
-    return [numbering.number((places[i], v.type)) for i, v in enumerate(inputs)]
+    return [places[position] for position in range(len(places))]
 
 
 def stops(program: Program) -> Iterator[tuple[int, Node]]:

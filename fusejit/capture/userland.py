@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import _thread
 import builtins
 import collections
 import enum
+import functools
 import importlib.util
 import operator
 import os
 import sys
 import types
+import weakref
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
@@ -44,6 +48,7 @@ _IMPURE_BUILTINS = frozenset(
         "__import__",
         "breakpoint",
         "id",
+        "hash",  # of a Tensor it is its address
         "globals",
         "locals",
         "help",
@@ -64,15 +69,28 @@ _IMPURE_NUMPY = frozenset(
         "asfortranarray",
         "asanyarray",
         "fromiter",
-        "_get_extobj_dict",
         "copyto",
         "putmask",
         "place",
         "put",
     ]
 )
-# Functions in Python whose results depend on what no argument shows, and call no C that would tell.
-_OF_THE_PROCESS = frozenset({("os", "getenv"), ("os", "getenvb"), ("logging", "getLogger")})
+# Functions in Python whose results depend on what no argument shows, or that set what none shows,
+# and call no C that would tell.
+_OF_THE_PROCESS = {
+    "fusejit.backends.llvm.threads": ("get_num_threads", "set_num_threads"),
+    "fusejit.capture.caches": ("cache_info",),
+    "fusejit.capture.function": (
+        "clear_caches",
+        "Function.num_traces",
+        "Function.num_compiles",
+        "Function.signatures",
+    ),
+    "os": ("getenv", "getenvb"),
+    "logging": ("getLogger",),
+    "numpy._core._ufunc_config": ("geterr", "geterrcall", "getbufsize"),
+    "numpy._core.arrayprint": ("get_printoptions",),
+}
 _PURE_TYPES = (
     bool,
     int,
@@ -96,17 +114,16 @@ _PURE_TYPES = (
     types.SimpleNamespace,
     types.GenericAlias,
 )
-# What a method changes of these is theirs, and seen where the call can reach them.
+# What a method changes of these is theirs, and seen where the call can reach them. Locks that it
+# can reach are refused; what libraries do with theirs (logging, at first use of a level) is undone.
 _PURE_OWNERS = (
     *(kind for kind in _PURE_TYPES if kind is not object),
     collections.deque,
     types.GeneratorType,
+    BaseException,
+    _thread.LockType,
+    _thread.RLock,
 )
-_FINDERS = (
-    *(getattr, setattr, delattr, hasattr, vars, dir),
-    *(object.__getattribute__, type.__getattribute__, operator.attrgetter, operator.methodcaller),
-)
-
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # bits of type.__flags__
 _ATOMS = (type(None), bool, int, float, complex, str, bytes)
 _CONSTANTS = (
@@ -200,7 +217,23 @@ def is_library_module(module: types.ModuleType) -> bool:
     return first in ("numpy", "optree") or first in sys.stdlib_module_names
 
 
-@lru_cache(maxsize=8192)  # classes of one program
+def by_class(function: Callable[[type], bool]) -> Callable[[type], bool]:
+    """`function`, asked once for each class. No class is kept: one that is made in a function holds
+    its decorated methods, and these their plans."""
+    known: dict[int, tuple[bool, weakref.ref[type]]] = {}
+
+    def find(kind: type) -> bool:
+        key = id(kind)
+        found = known.get(key)
+        if found is None:
+            forget = weakref.ref(kind, lambda _: known.pop(key, None))
+            found = known[key] = function(kind), forget
+        return found[0]
+
+    return functools.update_wrapper(find, function)
+
+
+@by_class
 def is_written_in_python(kind: type) -> bool:
     """A class statement leaves `__dict__`, `__slots__` or `__weakref__`, or a base has one."""
     if not kind.__flags__ & _HEAP_TYPE or kind.__flags__ & _IMMUTABLE_TYPE:
@@ -212,13 +245,15 @@ def is_written_in_python(kind: type) -> bool:
     return any(mark in vars(c) for c in heap for mark in marks)
 
 
-@lru_cache(maxsize=8192)  # as above
+@by_class
 def is_known_by_content(kind: type) -> bool:
     """Whether a class of the user's says itself what is equal, as dataclasses do: nothing tells its
     instances apart but what they hold, and `is`."""
+    if is_library_object(kind) or issubclass(kind, type):
+        return False
     by_identity = (object.__eq__, object.__hash__, object.__repr__)
     own = (kind.__eq__, kind.__hash__, kind.__repr__)
-    return not is_library_object(kind) and not any(map(operator.is_, own, by_identity))
+    return not any(map(operator.is_, own, by_identity))
 
 
 def library_files(value: Any) -> list[str] | None:
@@ -241,18 +276,10 @@ def is_immutable(value: Any) -> bool:
         return True
     if kind.__module__.split(".")[0] == "numpy":
         # The state of this one is compared before and after each recording.
+        if isinstance(value, np.void):  # a record, whose fields can be assigned
+            return False
         return isinstance(value, _NUMPY_CONSTANTS) or value is np.random.mtrand._rand
     return kind.__module__.startswith("fusejit.") or "cython" in kind.__name__
-
-
-def looks_up_names(value: Any, called: str) -> bool:
-    """Whether calling it looks up attributes by names that it is given, or that it holds, where
-    bytecode that calls it so does not show it (see `code`)."""
-    if type(value) in (operator.attrgetter, operator.methodcaller):
-        return True
-    inspect = sys.modules.get("inspect")
-    finders = (*_FINDERS, getattr(inspect, "getmembers", None))
-    return any(value is each for each in finders) and called != value.__name__
 
 
 def has_hidden_state(kind: type) -> bool:
@@ -265,8 +292,9 @@ def has_hidden_state(kind: type) -> bool:
 
 
 def reads_the_process(frame: types.FrameType) -> bool:
-    """Whether this is a function of a library that looks up what anyone may have changed."""
-    return (frame.f_globals.get("__name__"), frame.f_code.co_qualname) in _OF_THE_PROCESS
+    """Whether this is a function that looks up, or sets, what anyone may have changed."""
+    module = str(frame.f_globals.get("__name__"))
+    return frame.f_code.co_qualname in _OF_THE_PROCESS.get(module, ())
 
 
 def is_pure_callable(function: Any) -> bool:

@@ -3,9 +3,9 @@
     place(a) + place(b) + place(c)  =  place(a + 0, b + c)      b and c lie at the same place
 
 Adding zero keeps what the sum does to -0.0. It costs nothing inside the loop that computes an
-operand. Where no loop does, it is added to the whole assembly at once: a loop for each operand would
-be another kernel for another number of them. What lies at one place is added in the order of the
-sum, so that every bit is kept.
+operand. Where no loop does, it is added to the whole assembly at once: a loop for each operand
+would be another kernel for another number of them. What lies at one place is added in the order of
+the sum, so that every bit is kept.
 
 Terminology
     chain   a placement, then adds, each of the one before it and of another placement (or a chain)
@@ -174,6 +174,7 @@ def _assembly(
     together: dict[tuple[Box, Region], list[Value]] = {}
     for part in parts:
         together.setdefault((part.box, part.region), []).append(part.value)
+
     def in_a_loop(value: Value) -> bool:
         return value in producers and is_pointwise(producers[value])
 

@@ -13,6 +13,7 @@ from ..op import Assembly, Elementwise, Op, Reduction, View
 from ..ops.arithmetic import multiply
 from ..ops.shape import permute_dims_, reshape_
 from .canonical import axis_runs
+from .kinds import is_compiled_reduction
 from .placements import merge_placements
 
 Producers = Mapping[Value, Node]
@@ -93,6 +94,8 @@ def gather_axes(
     """sum(x, axes apart) = reshape(sum(permute(x), last axes)): kernels reduce adjacent axes."""
     (x,) = inputs
     axes = node.params["axes"]
+    if not is_compiled_reduction(node):
+        return None  # NumPy adds in an order of its own: as it does eagerly
     if sum(reduced for reduced, _ in axis_runs(x.type.shape, axes)) < 2:
         return None
     rank = len(x.type.shape)

@@ -10,10 +10,10 @@
   ptr,                    ; 4 the source: object or weak reference
   i64,                    ; 5 or its number: register or argument
   ptr,                    ; 6 dict key or attribute name
-  i64,                    ; 7 index of an item
+  i64,                    ; 7 index of an item, or offset of a slot
   ptr,                    ; 8 expected: object, weak reference or type; or registers that must differ
-  i64,                    ; 9 expected length; the plan's input to bind; the register to compare with; or how
-                          ;   many registers must differ
+  i64,                    ; 9 expected length; address of the class behind a weak reference; the plan's input
+                          ;   to bind; the register to compare with; or how many registers must differ
   i64,                    ; 10 offset of the ndarray in a Tensor, 0: the value is the ndarray itself; or the last
                           ;   place of the table at 12
   ptr,                    ; 11 %Array that it must fit
@@ -159,7 +159,8 @@ entry:
                                     i64 5, label %code
                                     i64 6, label %defaults
                                     i64 7, label %kwdefaults
-                                    i64 8, label %closure ]
+                                    i64 8, label %closure
+                                    i64 9, label %slot ]
 
 itself:
   ret ptr %source
@@ -194,6 +195,13 @@ item.of.list:                                     ; neither a list nor a tuple: 
   %list.item = call ptr @PyList_GetItem(ptr %source, i64 %index)
   br label %done
 
+slot:
+  %offset.at = getelementptr %Check, ptr %check, i32 0, i32 7
+  %offset = load i64, ptr %offset.at
+  %slot.at = getelementptr i8, ptr %source, i64 %offset
+  %slot.value = load ptr, ptr %slot.at
+  br label %done
+
 code:
   %code.value = call ptr @PyFunction_GetCode(ptr %source)
   br label %done
@@ -213,7 +221,8 @@ closure:
 done:
   %value = phi ptr [ %entry.value, %entry.of.dict ], [ %content, %content.of.cell ], [ %attribute.value, %attribute ],
                    [ %tuple.item, %item.of.tuple ], [ %list.item, %item.of.list ], [ %code.value, %code ],
-                   [ %defaults.value, %defaults ], [ %kwdefaults.value, %kwdefaults ], [ %closure.value, %closure ]
+                   [ %defaults.value, %defaults ], [ %kwdefaults.value, %kwdefaults ], [ %closure.value, %closure ],
+                   [ %slot.value, %slot ]
   ret ptr %value
 }
 

@@ -59,7 +59,12 @@ referent:                                         ; a dead reference gives None,
   %is.target = icmp eq ptr %target, %value
   %lives = icmp ne ptr %target, @_Py_NoneStruct
   %is.referent = and i1 %is.target, %lives
-  ret i1 %is.referent
+  %class.at = getelementptr %object, ptr %value, i32 0, i32 1
+  %class = load ptr, ptr %class.at
+  %address = ptrtoint ptr %class to i64
+  %as.before = icmp eq i64 %address, %number
+  %is.it = and i1 %is.referent, %as.before
+  ret i1 %is.it
 
 length:
   %size = call i64 @PyObject_Size(ptr %value)

@@ -61,7 +61,10 @@ def test_native_methods_get_self() -> None:
     owner: Any = Owner()
     w = Writer()
     w.loop(lambda a: a + 1, w.input(4), w.output(4))
-    checks = Check(Arg(0), expect=Referent(weakref.ref(owner))), Check(Arg(1), expect=Input(0))
+    checks = (
+        Check(Arg(0), expect=Referent(weakref.ref(owner), type(owner))),
+        Check(Arg(1), expect=Input(0)),
+    )
     install(Owner.method, [entry(checks, w.load())], Owner.method.__call__)
     assert owner.method(tensor(X))._data.tolist() == [1, 2, 3, 4]
     bound = owner.method

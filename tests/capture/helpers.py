@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import gc
 import sys
 import warnings
 from collections import namedtuple
@@ -15,6 +16,7 @@ import numpy as np
 import optree
 
 import fusejit as fj
+from tests.modes import needs_recordings, needs_replays
 
 
 def same(a: Any, b: Any) -> bool:
@@ -52,6 +54,7 @@ def one_eager_warning() -> Iterator[list[str]]:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield texts
+    needs_recordings()
     texts.extend(str(w.message) for w in caught if issubclass(w.category, fj.EagerWarning))
     others = [str(w.message) for w in caught if not issubclass(w.category, fj.EagerWarning)]
     assert len(texts) == 1, (texts, others)
@@ -59,6 +62,7 @@ def one_eager_warning() -> Iterator[list[str]]:
 
 def frames(call: Callable[[], Any]) -> list[str]:
     """The Python functions that a call runs, itself aside."""
+    needs_replays()
     seen: list[str] = []
     mine = call.__code__
 
@@ -66,11 +70,13 @@ def frames(call: Callable[[], Any]) -> list[str]:
         if event == "call" and frame.f_code is not mine:
             seen.append(frame.f_code.co_qualname)
 
+    gc.disable()  # a callback of the collector is none of the call's functions
     sys.setprofile(profile)
     try:
         call()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return seen
 
 

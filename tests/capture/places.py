@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.capture.kinds import use
 
@@ -244,7 +244,7 @@ def in_class_by_name(first: Any) -> Place:
 
 def in_list_of_a_class(first: Any) -> Place:
     class Owner:
-        items = [first]
+        items: ClassVar[list[Any]] = [first]
 
     owner = Owner()
     return lambda x: use(owner.items[0], x), element(Owner.items, 0)

@@ -19,6 +19,7 @@ import pytest
 
 import fusejit as fj
 from tests.capture.helpers import X, Y, follows, frames, same
+from tests.modes import needs_replays
 
 # ---- partials, wrappers, copies
 
@@ -53,9 +54,13 @@ def test_a_partial_is_no_function() -> None:
         fj.function(functools.partial(scaled.eager, by=2.0))
 
 
-def test_a_bound_method_is_no_function() -> None:
-    with pytest.raises(fj.CaptureError, match="got a method; wrap it in a lambda"):
-        fj.function(Cell(X).step)
+def test_a_bound_method_stays_bound() -> None:
+    cell = Cell(X)
+    f = fj.function(types.MethodType(Cell.step.eager, cell))
+    for w in (X, X, Y):
+        cell.w = w
+        assert same(f(Y), f.eager(cell, Y))
+    assert f.num_traces == 1 and f.__self__ is cell and fj.function(f) == f
 
 
 def test_wrappers_above_and_below() -> None:
@@ -280,6 +285,7 @@ def test_references_are_given_back() -> None:
     arguments["by"][0] = value
     for _ in range(3):
         f(X, arguments)
+    needs_replays()  # a call that is observed leaves cycles
     before = sys.getrefcount(value), sys.getrefcount(arguments)
     for _ in range(100):
         f(X, arguments)

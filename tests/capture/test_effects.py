@@ -8,6 +8,7 @@ import random
 import re
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ import pytest
 
 import fusejit as fj
 from fusejit.op import opaque
-from tests.capture.helpers import X, one_eager_warning, same
+from tests.capture.helpers import Mode, X, one_eager_warning, same
 
 
 def expect_eager(f: Any, *args: Any, reason: str) -> None:
@@ -220,3 +221,78 @@ def test_a_gradient_rule_of_the_users_is_watched() -> None:
         return slope(x)[0]
 
     expect_eager(f, X, reason=r"calls time\.time")
+
+
+LIBRARIES: dict[str, tuple[Any, str]] = {
+    "pathlib": (lambda x: x * float(len(str(Path(".")))), r"calls pathlib\.Path\.__new__, which"),
+    "threading": (lambda x: x * threading.Thread().daemon, r"calls threading\.Thread\.__init__, w"),
+    "np.random": (lambda x: x * float(np.random.rand()), "global generator"),
+}
+
+
+@pytest.mark.parametrize("name", LIBRARIES)
+def test_the_function_that_the_line_names_is_named(name: str) -> None:
+    body, reason = LIBRARIES[name]
+    expect_eager(fj.function(body), X, reason=reason)
+
+
+def test_every_warning_says_what_to_write_instead() -> None:
+    for body in (*(body for body, _ in EFFECTS.values()), *WHOLE.values()):
+        with one_eager_warning() as texts:
+            fj.function(body)(X)
+        assert re.search(r"\. Instead: .*\.$", texts[0]), texts[0]
+
+
+def test_how_this_process_runs_is_not_baked() -> None:
+    @fj.function
+    def f(x: Any) -> Any:
+        return x * fj.get_num_threads()
+
+    before = fj.get_num_threads()
+    try:
+        fj.set_num_threads(2)
+        with one_eager_warning() as texts:
+            assert same(f(X), X * 2)
+            fj.set_num_threads(1)
+            assert same(f(X), X * 1)
+        assert "fj.get_num_threads" in texts[0]
+    finally:
+        fj.set_num_threads(before)
+
+
+def test_setting_how_this_process_runs_is_an_effect() -> None:
+    @fj.function
+    def f(x: Any) -> Any:
+        fj.set_num_threads(1)
+        return x * 2
+
+    before = fj.get_num_threads()
+    try:
+        with one_eager_warning():
+            for _ in range(3):
+                fj.set_num_threads(2)
+                f(X)
+                assert fj.get_num_threads() == 1
+    finally:
+        fj.set_num_threads(before)
+
+
+def test_the_hash_of_a_tensor_is_its_address() -> None:
+    @fj.function
+    def f(x: Any) -> Any:
+        return x * float(hash(x) % 1000)
+
+    tensors = [fj.ones(2) for _ in range(3)]
+    with one_eager_warning():
+        for x in tensors * 3:
+            assert same(f(x), f.eager(x))
+
+
+def test_keys_of_the_users_classes_replay() -> None:
+    @fj.function
+    def f(x: Any) -> Any:
+        return x * {Mode.SCALE: 2.0, Mode.SHIFT: 3.0}[Mode.SHIFT]
+
+    for _ in range(3):
+        assert same(f(X), X * 3.0)
+    assert f.num_traces == 1

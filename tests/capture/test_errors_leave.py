@@ -209,7 +209,7 @@ MAKERS: list[Make] = [
 
 
 def chain(error: BaseException | None) -> list[Any]:
-    """Type, arguments and text of an error and of what it came from, with the lines of this file."""
+    """Type, arguments and text of an error and of what it came from, with the lines of ours."""
     if error is None:
         return []
     stack = traceback.extract_tb(error.__traceback__)

@@ -5,7 +5,6 @@ Each kind of value, in each place, read by the decorated function itself or by w
 
 from __future__ import annotations
 
-import types
 from collections.abc import Callable
 from typing import Any
 
@@ -22,11 +21,8 @@ Read = Callable[[Any], Any]
 
 def decorated(read: Any) -> tuple[Read, Any]:
     """What to call, and the decorated function that runs then."""
-    if isinstance(read, types.MethodType):
-        function = fj.function(read.__func__)
-        return types.MethodType(function, read.__self__), function
-    function = fj.function(read)
-    return function, function
+    call: Any = fj.function(read)
+    return call, getattr(call, "__func__", call)
 
 
 def here(read: Read) -> tuple[Read, Any]:

@@ -255,3 +255,13 @@ def test_a_variable_made_inside_is_new_each_time() -> None:
         for _ in range(4):
             assert same(f(X), (X + 1.0) * 2.0)
             assert same(f(X * 2.0), (X * 2.0 + 1.0) * 2.0)
+
+
+def test_a_variable_that_is_gone_before_the_plan_is_made() -> None:
+    @fj.function
+    def f(x: Any, v: Any) -> Any:
+        v.assign(x)
+        return v
+
+    for _ in range(3):
+        assert same(f(X, fj.Variable(fj.zeros(3))).read(), X)

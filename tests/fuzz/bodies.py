@@ -8,8 +8,8 @@ left out and the rest still runs:
     k          a Python number
 
 `{full}` in a template is an expression for an array, `{scalar}` for one element, `{number}` for
-something that may be a Python number, and so on; statements hold blocks of statements. Matrices that
-are multiplied hold small integers (`small`), so that no order of summation rounds.
+something that may be a Python number, and so on; statements hold blocks of statements. Matrices
+that are multiplied hold small integers (`small`), so that no order of summation rounds.
 """
 
 from __future__ import annotations
@@ -58,12 +58,13 @@ INNER = {
         "fj.broadcast_to({full}, (2, *x.shape))[1]", "fj.cumulative_sum({full}, axis=0)",
         "fj.sum(fj.stack([{full}, {full}]), axis=0)", "products({full}, {full})",
         "({full} + fj.random.normal(x.shape))", "({full} * fj.random.uniform(x.shape, 0, 2))",
+        "fj.random.permutation({full})", "({full} * fj.random.bernoulli(0.5, x.shape))",
         "ACT({full})", "model.apply({full})", "shift({full})", "halved({full}, {count})",
-        "inner({full}, {number}, {count})",
-        "(inner({full}, s, int(n) - 1) if n > 0 else {full})", "({full} + pick(c))",
+        "{recursion}", "({full} + pick(c))",
         "fj.gradients_function(lambda q: fj.sum({smooth}))({full})[0]",
         "fj.asarray({full}, dtype='float32')", "({full} if {condition} else {full})", "(-{full})",
     ],
+    "recursion": ["(inner({full}, {number}, int(n) - 1) if n > 0 else {full})"],
     "smooth": ["q * q * {number}", "fj.tanh(q) * {full}", "shift(q)", "fj.exp(-q * q)[::2]"],
     "scalar": [
         "fj.sum({full})", "fj.max({full})", "fj.reshape({full}, (-1,))[0]", "fj.random.normal()",
@@ -77,8 +78,9 @@ INNER = {
     "count": ["int(fj.sum({full}) > 0)", "int(fj.abs(fj.round(r))) % 3", "min(int(n), 3)"],
     "condition": [
         "{scalar} > {number}", "{scalar} < {scalar}", "{number} > 1", "fj.all({full} < {number})",
-        "{condition} and {condition}", "{condition} or {condition}", "not {condition}",
-        "fj.equal({scalar} % 2, 0)", "0 < {scalar} < {number}",
+        "({condition} and {condition})", "({condition} or {condition})", "(not {condition})",
+        "fj.equal({scalar} % 2, 0)", "fj.sum({full}) > 0", "fj.sum({full}) < fj.sum({full})",
+        "0 < {scalar} < {number}",
     ],
     "statement": [
         "y = {full}", "z = {full}", "y = {full}", "r = {scalar}", "k = {number}",
@@ -88,21 +90,24 @@ INNER = {
         "model.state.assign(fj.astype({scalar}, 'float32'))", "r = v0.read()",
         "if {condition}:\n{block}", "if {condition}:\n{block}\nelse:\n{block}",
         "if {condition}:\n{block}\nelif {condition}:\n{block}\nelse:\n{block}",
-        "for i in range({count}):\n{block}", "for item in ITEMS:\n    y = y * item",
+        "for i in range({count}):\n{block}", "for item in ITEMS[:4]:\n    y = y * item",
+        "for key, item in TABLE.items():\n    y = y + item", "y = sum([y, {full}, z])",
+        "z = [y, z][int({condition})]", "k = dict(add=1.0, mul={number}).get(MODE, 0.5)",
         "for i in range(3):\n    if {condition}:\n        break\n{block}",
-        "steps = 0\nwhile {condition} and steps < 3:\n    steps += 1\n{block}",
+        "steps = 0\nwhile steps < 3 and {condition}:\n    steps += 1\n{block}",
         "if {condition}:\n    return {result}",
         "if {condition}:\n    raise ValueError('stopped', float({scalar}))",
         "try:\n{block}\n    if {condition}:\n        raise KeyError('odd')\n"
         "except KeyError:\n{block}",
-        "with fj.GradientTape() as tape:\n    tape.watch(y)\n    q = fj.sum(fj.tanh(y) * {number})\n"
-        "z = tape.gradient(q, y)",
+        "with fj.GradientTape() as tape:\n    tape.watch(y)\n"
+        "    q = fj.sum(fj.tanh(y) * {number})\nz = tape.gradient(q, y)",
         "with fj.GradientTape() as tape:\n    q = fj.sum(v0 * v0 * {full})\n"
         "r = tape.gradient(q, v0)",
     ],
     "result": [
         "y", "y, r", "{'y': y, 'k': k}", "[y, (z, k)]", "y, v0", "r", "Point(y, k)", "None", "k",
         "y, c", "a, y", "y, y", "v1.read(), z", "y[1:], y", "x, {'n': n, 's': s}", "(), [r, None]",
+        "y, x.shape", "MODE, y", "[y, y.dtype]", "(y if {condition} else None), k",
     ],
 }  # fmt: skip
 
@@ -111,11 +116,12 @@ EFFECTS = [
     "model.last = y", "if model.built is None:\n    model.built = fj.Variable(1.5)",
     "y = y + y.numpy().sum()", "global G\nG = {number}", "SEEN.append(str({number}))",
 ]  # fmt: skip
-"""What Python sees of a call: such functions run eagerly from the third call on, so few have any."""
+"""What Python sees of a call. Few have any: such functions run eagerly from the third call on."""
 
 
 class Writer:
-    """Expands templates.
+    """Expands templates, of which each writer knows some: programs that have much of a few things
+    differ more than those that have a little of everything.
 
     Args:
         effects: whether the body may have effects on Python objects.
@@ -123,7 +129,13 @@ class Writer:
 
     def __init__(self, rng: random.Random, effects: bool = False) -> None:
         self.rng = rng
-        self._statements = INNER["statement"] + (EFFECTS if effects else [])
+        self._loops = 0  # each counts with a variable of its own, or some would never end
+        known = {kind: self._some(options) for kind, options in INNER.items()}
+        self._inner = known | {"statement": known["statement"] + (EFFECTS if effects else [])}
+
+    def _some(self, options: list[str]) -> list[str]:
+        share = self.rng.choice((0.2, 0.5, 1.0))
+        return self.rng.sample(options, max(min(4, len(options)), int(share * len(options))))
 
     def body(self, length: int, depth: int = 0) -> list[str]:
         """The lines of so many statements, without indentation."""
@@ -133,9 +145,11 @@ class Writer:
         return lines
 
     def _statement(self, depth: int) -> list[str]:
-        options = LEAVES["statement"] if depth >= DEEPEST else self._statements
+        options = LEAVES["statement"] if depth >= DEEPEST else self._inner["statement"]
         lines: list[str] = []
-        for line in self.rng.choice(options).splitlines():
+        self._loops += 1
+        template = self.rng.choice(options).replace("steps", f"steps{self._loops}")
+        for line in template.splitlines():
             if line == "{block}":
                 found = self.body(self.rng.randint(1, 2), depth + 1)
                 lines += [f"    {each}" for each in found]
@@ -149,6 +163,6 @@ class Writer:
 
     def _expand(self, kind: str, depth: int) -> str:
         deep = depth >= DEEPEST or self.rng.random() < 0.4
-        options = LEAVES.get(kind, []) if deep else INNER.get(kind, [])
-        options = options or LEAVES.get(kind, []) or INNER[kind]
+        options = LEAVES.get(kind, []) if deep else self._inner.get(kind, [])
+        options = options or LEAVES.get(kind, []) or self._inner[kind]
         return self.expression(self.rng.choice(options), depth + 1)

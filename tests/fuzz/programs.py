@@ -299,10 +299,8 @@ def _small(d: Draft, x: Known) -> Known:
 
 def iota(d: Draft) -> None:
     n = d.choose((1, 3, 4, 7, 17))
-    text, dtype = d.choose(
-        [(f"fj.arange({n})", "int64"), (f"fj.arange({n}, 0, -1, dtype='float32')", "float32")]
-    )
-    d.emit(text, dtype, (n,))
+    down = f"fj.arange({n}, 0, -1, dtype='float32')"
+    d.emit(*d.choose([(f"fj.arange({n})", "int64"), (down, "float32")]), (n,))
 
 
 def variable(d: Draft) -> None:

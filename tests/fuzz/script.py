@@ -1,4 +1,4 @@
-"""From a finding to a small script: what can be left out of a program is, as long as it still fails.
+"""From a finding to a small script: what a program need not have to fail is left out.
 
 A smaller program lacks statements, has the body of a compound statement in its place, or a part of
 an expression in place of the whole.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -136,3 +137,22 @@ def test_no_floating_point_warnings() -> None:
     fj.astype(big, "int8")
     fj.floor_divide(np.array([-128], "int8"), np.array([-1], "int8"))
     fj.sum(np.array([6e4, 6e4], "float16"))
+
+
+@pytest.mark.parametrize("f", [lambda: fj.ones(2) + fj.ones(3), lambda: fj.ones(2) @ fj.ones(3)])
+def test_tracebacks_end_shortly_behind_the_users_line(f: Callable[[], Any]) -> None:
+    with pytest.raises(fj.ShapeError) as caught:
+        f()
+    files = [entry.filename for entry in traceback.extract_tb(caught.value.__traceback__)]
+    assert files[1] == __file__ and 0 < len(files[2:]) <= 5, files
+    assert caught.value.__suppress_context__ or caught.value.__context__ is None
+
+
+def test_a_device_that_is_not_there_is_an_error_at_once() -> None:
+    with pytest.raises(fj.DeviceError, match="/gpu:0"):
+        fj.device("/gpu:0")
+
+
+def test_a_setting_of_no_dtype() -> None:
+    with pytest.raises(fj.FuseJitError, match="default_float: expected 'float32' or 'float64'"):
+        fj.config.default_float = "float8"

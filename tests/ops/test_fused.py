@@ -178,6 +178,23 @@ def test_reductions(
         check(lambda x: call(laid_out_again(x, "reversed").T), fj.constant(x.numpy().T.copy()))
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "complex64", "complex128"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_reductions_by_numpy_of_views(dtype: str, layout: str, rng: np.random.Generator) -> None:
+    """NumPy adds in the order of memory, and a plan has its arrays laid out anew."""
+    x = fj.astype(fj.constant(rng.normal(size=(257, 130))), dtype)
+    check(lambda x: fj.sum(laid_out_again(x, layout), axis=0), x)
+    check(lambda x: fj.mean(laid_out_again(x, layout).T), x)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_complex_products_of_views(layout: str, rng: np.random.Generator) -> None:
+    """NumPy rounds them one way where elements lie side by side, and otherwise another."""
+    x = fj.constant(rng.normal(size=(65, 66)).view("complex128").astype("complex64"))
+    check(lambda x: laid_out_again(x, layout) * x, x)
+    check(lambda x: fj.square(fj.flip(x)) + 1.0, laid_out(x.numpy(), layout))
+
+
 def tolerance(k: int, dtype: Any, a: Any, b: Any) -> Any:
     return 2 * k * np.finfo(dtype).eps * np.matmul(np.abs(a), np.abs(b), dtype="f8")
 

@@ -26,7 +26,7 @@ from ..plan import Plan
 from . import abi, checks, results
 from .checks import ArrayInput, Behind, Check, FloatInput, Input
 from .grafts import Carried, Exits
-from .native import HEADER, NativeCallable, is_enabled, point, uninstall
+from .native import NativeCallable, is_enabled, point, slot_offset, uninstall
 from .runtime import NativePlan, native_code
 
 # ---- what is installed
@@ -58,20 +58,9 @@ def convention(
     Args:
         variable: the class of what a call can assign, and the slot in which it holds its Tensor.
     """
-    offsets = tuple(_offset(tensor, name) for name in blanks)
-    value = 0 if variable is None else _offset(*variable)
-    return Convention(tensor, _offset(tensor, data), offsets, active, value)
-
-
-def _offset(cls: type, slot: str) -> int:
-    """Where instances of `cls` keep `slot`: look for the address of a value put there."""
-    instance: Any = object.__new__(cls)
-    probe = object()
-    getattr(cls, slot).__set__(instance, probe)
-    for offset in range(HEADER, cls.__basicsize__, 8):
-        if ctypes.c_size_t.from_address(id(instance) + offset).value == id(probe):
-            return offset
-    raise TypeError(f"{cls.__name__}.{slot} is no slot with a fixed place")
+    offsets = tuple(slot_offset(tensor, name) for name in blanks)
+    value = 0 if variable is None else slot_offset(*variable)
+    return Convention(tensor, slot_offset(tensor, data), offsets, active, value)
 
 
 class Entry:

@@ -22,6 +22,7 @@ import numpy as np
 
 from ...frozen import frozen
 from .abi import Memory
+from .native import slot_offset
 
 # ---- sources
 
@@ -83,6 +84,15 @@ class Attribute:
     name: str
 
 
+@frozen(eq=False)
+class Slot:
+    """What an instance of `cls`, which the source must be, has in a slot; absent if nothing. It
+    runs no code: 20 ns sooner than the attribute."""
+
+    cls: type
+    name: str
+
+
 @frozen
 class Item:
     """`source[index]` of a list or tuple, index >= 0."""
@@ -97,7 +107,7 @@ class Field:
     name: Literal["code", "defaults", "kwdefaults", "closure"]
 
 
-Take: TypeAlias = Itself | Key | Content | Attribute | Item | Field
+Take: TypeAlias = Itself | Key | Content | Attribute | Slot | Item | Field
 
 # ---- what to expect of it
 
@@ -121,9 +131,10 @@ class Same:
 
 @frozen(eq=False)
 class Referent:
-    """The object behind a weak reference, which still lives."""
+    """The object behind a weak reference, which still lives and is of this very class."""
 
     ref: weakref.ref[Any]
+    cls: type  # can be assigned: `obj.__class__ = ...`
 
 
 @frozen
@@ -288,6 +299,8 @@ def _take(take: Take, memory: Memory) -> tuple[int, int, int]:
             return 3, memory.pin(attribute), 0
         case Item(index):
             return 4, 0, index
+        case Slot(cls, name):
+            return 9, 0, slot_offset(cls, name)
         case Field(name):
             return _TAKES[name], 0, 0
 
@@ -307,8 +320,8 @@ def _expect(
             return 1, 0, 0, 0, 0, 0
         case Same(value):
             return 2, memory.pin(value), 0, 0, 0, 0
-        case Referent(ref):
-            return 3, memory.pin(ref), 0, 0, 0, 0
+        case Referent(ref, kind):
+            return 3, memory.pin(ref), memory.pin(kind), 0, 0, 0
         case Length(length):
             return 4, 0, length, 0, 0, 0
         case Exactly(cls):

@@ -22,8 +22,8 @@ from .runtime import NativePlan, load
 from .target import is_narrow
 from .unplanned import product
 
-MAX_PLANS = 4096
-"""One-op plans kept, some 2 KB each: more (op, shapes) than a loop over batch sizes makes."""
+MAX_PLANS = 2048
+"""One-op plans kept, some 7 KB each: more (op, shapes) than a loop over batch sizes makes."""
 
 
 class CpuBackend:
@@ -57,10 +57,11 @@ class CpuBackend:
             plan = self._plans[key] = one_op_plan(op, arrays, params)
             while len(self._plans) > MAX_PLANS:
                 self._plans.popitem(last=False)
+        arrays = list(map(laid_out, arrays))  # NumPy, too, adds in an order that memory decides
         if plan is None:
             with np.errstate(all="ignore"):
                 return op.by_numpy(arrays, params)
-        results = plan.run(list(map(laid_out, arrays)))
+        results = plan.run(arrays)
         assert isinstance(results, list), "a one-op plan has no guards"
         return results[0] if len(results) == 1 else tuple(results)
 

@@ -12,7 +12,7 @@ from ...frozen import frozen
 from ..held import Held
 from ..plan import Plan
 from . import abi
-from .runtime import frame_offset
+from .frames import frame_offset
 
 EXITS = 15
 """Where in the words of `%Entry` the number of exits is, and behind it their address."""

@@ -7,6 +7,7 @@ neither the compiler nor what prepares plans for it.
 from __future__ import annotations
 
 import ctypes
+from functools import cache
 from typing import Any
 
 from . import abi
@@ -113,3 +114,15 @@ def uninstall(function: NativeCallable) -> None:
     """Call `function` through its `__call__` again. Calls under way finish as they began."""
     point(function, 0, 0)
     function._native = None
+
+
+@cache
+def slot_offset(cls: type, slot: str) -> int:
+    """Where instances of `cls` keep `slot`: look for the address of a value put there."""
+    instance: Any = object.__new__(cls)
+    probe = object()
+    getattr(cls, slot).__set__(instance, probe)
+    for offset in range(HEADER, cls.__basicsize__, 8):
+        if ctypes.c_size_t.from_address(id(instance) + offset).value == id(probe):
+            return offset
+    raise TypeError(f"{cls.__name__}.{slot} is no slot with a fixed place")

@@ -25,13 +25,13 @@ from ..donate import first_write, work_from
 from ..plan import Code, Guard, Matmul, Opaque, Operand, Pack, Plan, Role, Slot, Step, Strip
 from . import abi, blocks, matmul, threads
 from .abi import kernels_text
+from .frames import LINE, Blueprint, new_frame
 from .ready import Once, note_native, own_threads
 from .target import host
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
 
 _READ_ONLY, _WRITABLE = 0x101, 0x501  # NPY_ARRAY_C_CONTIGUOUS | ALIGNED [| WRITEABLE]
-_LINE = 64  # temporaries begin on cache lines, which are also the widest vectors
 WAKING = 30_000.0
 """Nanoseconds of work from which on a plan wakes sleeping threads: that takes 8 us, and the first
 rows are done before they come, so a call now and then gains nothing below 50 us. But calls that
@@ -40,8 +40,6 @@ what `strips` offers."""
 LONG = 200_000.0
 """Nanoseconds of work from which on a plan gives up the GIL: with a busy Python thread beside it,
 it may have to wait 5 ms until it gets the GIL back."""
-
-
 SWITCH = 5_000_000.0
 """Nanoseconds of work on the values of Variables, in place, which other Python threads must not
 see half done, that those have to wait for: as long as for any of them, by Python's own setting."""
@@ -133,57 +131,6 @@ def native_code() -> dict[str, int]:
 
 
 # ---- laying a plan out
-
-
-@dataclass(frozen=True, slots=True)
-class _Blueprint:
-    """All that it takes to make a frame: see `%Frame` in api.ll."""
-
-    inputs: int
-    bindings: int
-    operands: Array  # their words; those of temporaries are offsets into the arena
-    temporaries: Array  # which operands those are
-    arena: int
-    scratch: int  # of one thread
-    keeps: tuple[int, ...]  # the bindings that something is kept for
-
-
-def _new_frame(blueprint: _Blueprint) -> tuple[object, ...]:
-    """The address of a new frame, then all that it consists of."""
-    memory = abi.Memory()
-    cells = _aligned(8 * blueprint.inputs)
-    workers = max(threads.get_num_threads(), threads.usable_cpus())
-    scratch = cells + _aligned(blueprint.arena)
-    owner = np.empty(scratch + workers * blueprint.scratch + _LINE, np.uint8)
-    start = _aligned(memory.data(owner))
-    operands = blueprint.operands.copy()
-    operands[blueprint.temporaries] += start + cells
-    record = memory.words(
-        (
-            memory.words([0] * blueprint.bindings),
-            memory.words([0] * blueprint.bindings),
-            start,
-            memory.data(operands),
-            id(owner),
-            0,
-            start + scratch,
-            workers,
-            0,
-            memory.words(
-                word for binding in blueprint.keeps for word in (binding, 0, memory.pin([None]))
-            ),
-        )
-    )
-    return memory.owned(record)
-
-
-def frame_offset(plan: Plan) -> int:
-    """Where the temporaries begin, counted from the cells of a frame."""
-    return _aligned(8 * len(plan.inputs))
-
-
-def _aligned(number: int) -> int:
-    return -(-number // _LINE) * _LINE
 
 
 class _Layout:
@@ -294,8 +241,8 @@ class _Layout:
             if operand.slot >= 0 and self.plan.slots[operand.slot].role is Role.TEMPORARY:
                 temporaries.append(number)
         fresh = partial(
-            _new_frame,
-            _Blueprint(
+            new_frame,
+            Blueprint(
                 len(self.plan.inputs),
                 len(self.bindings),
                 np.array(words, np.int64),
@@ -379,8 +326,8 @@ def _aligned_copy(slot: Slot) -> Array:
     """A constant's value, C-contiguous on a cache line, which no caller can change."""
     assert slot.value is not None
     count = prod(slot.shape) * slot.dtype.itemsize
-    block = np.empty(count + _LINE, np.uint8)
-    start = -abi.address(block) % _LINE
+    block = np.empty(count + LINE, np.uint8)
+    start = -abi.address(block) % LINE
     copy = block[start : start + count].view(slot.dtype).reshape(slot.shape)
     copy[...] = slot.value
     copy.flags.writeable = False
