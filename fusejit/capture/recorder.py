@@ -10,7 +10,7 @@ import numpy as np
 
 from .. import dispatch
 from ..autodiff.custom import CustomGradient
-from ..autodiff.tags import next_tag
+from ..autodiff.tags import is_differentiable, next_tag
 from ..dtypes import TensorType
 from ..ir.builder import Builder, constant
 from ..ir.graph import GUARD, Value
@@ -239,6 +239,9 @@ class Recorder(dispatch.Handler):
 
     def read(self, variable: Variable) -> Tensor:
         tensor = self.below.read(variable)
+        if variable in self.assigned and is_differentiable(variable.dtype):
+            # To a tape this is the Variable again; the recording goes on with what was assigned.
+            self.untaped = f"it reads {variable.name} after assigning it"
         if self.refusal is not None or variable in self.assigned:
             return tensor
         if variable not in self.variables:

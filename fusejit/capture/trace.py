@@ -226,7 +226,9 @@ class Trace:
         """Whether a tape watches any of these inputs, or would watch a Variable that it reads."""
         if any(type(x) is Tensor and tape.watches(x) for tape in tapes for x in inputs):
             return True
-        found = [ref() for _, ref in self.variables]
+        read = [ref for _, ref in self.variables]
+        assigned = self.assigned if self.untaped else ()  # it may read these as well
+        found = [ref() for ref in (*read, *assigned)]
         return any(v is not None and v.trainable and is_differentiable(v.dtype) for v in found)
 
 

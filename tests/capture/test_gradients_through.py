@@ -235,6 +235,41 @@ def test_an_assignment_under_a_tape() -> None:
         assert float(counter) == n
 
 
+@pytest.mark.parametrize("trainable", [True, False])
+@pytest.mark.parametrize("first", [lambda v, x: v * 3.0, lambda v, x: x * 5.0])
+def test_a_variable_that_is_read_after_an_assignment(first: Any, trainable: bool) -> None:
+    """To a tape it is the Variable, not what was computed for it."""
+    v = fj.Variable(2.0, trainable=trainable)
+
+    @fj.function
+    def f(x: Any) -> Any:
+        v.assign(first(v, x))
+        return v.read() * x
+
+    for g in (f.eager, f, f, f):
+        v.assign(2.0)
+        x = fj.constant(4.0)
+        with fj.GradientTape() as tape:
+            tape.watch(x)
+            y = g(x) * 1.0
+        value = float(v)
+        expected = [fj.constant(value), fj.constant(4.0) if trainable else None]
+        close(tape.gradient(y, [x, v]), expected)
+
+
+def test_a_variable_that_is_only_read_after_an_assignment_is_found() -> None:
+    v = fj.Variable(2.0)
+
+    @fj.function
+    def f(x: Any) -> Any:
+        v.assign(x)
+        return v * 3.0
+
+    for _ in range(3):
+        (found,) = fj.implicit_gradients(lambda: f(fj.constant(4.0)) * 2.0)()
+        close(found[0], fj.constant(6.0))
+
+
 def test_random_numbers_under_a_tape() -> None:
     f = fj.function(lambda x: fj.sum(x * fj.random.normal((3,))))
     fj.random.seed(4)
