@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import dispatch
+from .. import collector, dispatch
 from ..autodiff.tape import GradientTape
 from ..backends.llvm import abi
 from ..backends.llvm.ready import Once, ahead
@@ -238,7 +238,9 @@ class Calls:
             raise RecompileError(f"{name}: {why}, inside no_recompile().")
         began = time.perf_counter()
         fitting = self._paths.fitting(as_walked(flat)) if stop is not None else ()
-        recording = record(self.body, self.parameters, flat)
+        # Its snapshots see what lives, so the debris of earlier calls may wait.
+        with collector.held_off():
+            recording = record(self.body, self.parameters, flat)
         self.num_traces += 1
         with self._lock:  # not while the body runs: it may wait for a thread that calls it
             if isinstance(recording.outcome, Refusal):
