@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fusejit.backends.llvm.eager import CpuBackend, one_op_plan
+from fusejit.backends.llvm.eager import WITHOUT_PLAN, CpuBackend, one_op_plan
 from fusejit.backends.llvm.unplanned import product
 from fusejit.op import Array
 from fusejit.ops.matmul import matmul_
@@ -32,10 +32,12 @@ def test_the_bits_are_those_of_a_plan(sizes: tuple[int, int, int], dtype: str) -
     assert (found.dtype, found.tobytes()) == (results[0].dtype, results[0].tobytes())
 
 
-def test_a_plan_is_made_when_the_sizes_come_again() -> None:
+def test_a_plan_is_made_when_the_sizes_come_again_and_again() -> None:
     backend = CpuBackend()
     a, b = operands(17, 20, 30)
-    found = [backend.apply(matmul_, [a, b], {}).tobytes() for _ in range(3)]
+    found = [backend.apply(matmul_, [a, b], {}).tobytes() for _ in range(WITHOUT_PLAN)]
+    assert not backend._plans
+    found += [backend.apply(matmul_, [a, b], {}).tobytes() for _ in range(2)]
     assert len(set(found)) == 1 and len(backend._plans) == 1
     for m in range(18, 40):
         backend.apply(matmul_, operands(m, 20, 30), {})
