@@ -150,7 +150,8 @@ class Calls:
             return self.body(*args, **kwargs)
         if isinstance(found, Stop) and self._gives_up(found):
             return self.body(*args, **kwargs)
-        return self._record(flat, found)
+        with collector.held_off():  # the debris of earlier calls may wait until this one returns
+            return self._record(flat, found)
 
     def flatten(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """One value a parameter; Tensors among them are laid out contiguously."""
@@ -238,9 +239,7 @@ class Calls:
             raise RecompileError(f"{name}: {why}, inside no_recompile().")
         began = time.perf_counter()
         fitting = self._paths.fitting(as_walked(flat)) if stop is not None else ()
-        # Its snapshots see what lives, so the debris of earlier calls may wait.
-        with collector.held_off():
-            recording = record(self.body, self.parameters, flat)
+        recording = record(self.body, self.parameters, flat)
         self.num_traces += 1
         with self._lock:  # not while the body runs: it may wait for a thread that calls it
             if isinstance(recording.outcome, Refusal):
