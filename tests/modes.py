@@ -27,6 +27,8 @@ REPLAYED = (
 """Beginnings of the names of tests that are about replays, and ask in ways of their own."""
 COMPILED = (
     *REPLAYED,
+    "backends/test_objects.py::test_sixteen_processes_start_on_an_empty_cache",
+    "backends/test_ready.py",  # plans that are made in the background
     "capture/test_calls.py::test_python_dash_c",
     "capture/test_checked.py",
     "capture/test_recompiles.py",
