@@ -97,6 +97,16 @@ def no_object_cache() -> Iterator[None]:
 
 
 @pytest.fixture
+def kept_threads() -> Iterator[None]:
+    """The number of threads is afterwards what it was before."""
+    import fusejit as fj
+
+    before = fj.get_num_threads()
+    yield
+    fj.set_num_threads(before)
+
+
+@pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 

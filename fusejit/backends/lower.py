@@ -63,13 +63,9 @@ def lower(
     return _Lowering(graph).run(reuse, unchanging, replaced, narrow)
 
 
-def working_nodes(graph: Graph) -> list[Node]:
-    """The nodes of a fused graph that take a step: not assemblies whose parts are made in place."""
-    return list(work_of(graph)[0])
-
-
 def work_of(graph: Graph) -> tuple[dict[Node, list[Code]], dict[Value, Storage]]:
-    """What runs for each of these nodes, before products get their forms; where values are put."""
+    """What runs for each node that takes a step, before products get their forms; where values are
+    put. An assembly whose parts are made in place takes none."""
     lowering = _Lowering(graph)
     lowering.run(reuse=True)
     return lowering.working, lowering.storage

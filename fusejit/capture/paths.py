@@ -12,7 +12,6 @@ import numpy as np
 from ..backends.llvm.native import uninstall
 from ..config import config
 from ..frozen import frozen
-from ..ir.graph import GUARD
 from .trace import Branch, Trace, straighten
 from .tree import Tree, stops
 
@@ -101,7 +100,7 @@ class Paths:
         """The path that this call takes to its end, or the guard that stopped it last. Effects
         are none."""
         root = next((t.root for t in self.trees if t.root.entry.first_miss(*flat) < 0), None)
-        if root is None or not guarded(root):
+        if root is None or not root.guarded:
             return root
         assert self._installed is not None, "it was when the root was added"
         leaf, stopped, step, seen = self._installed.probe(*flat)
@@ -184,11 +183,6 @@ class Paths:
             [trace.entry for trace in self.traces if trace.branch is not None],
             enter=as_recorded and not config.settings.check,  # or no call would be checked
         )
-
-
-def guarded(trace: Trace) -> bool:
-    """Whether what happens on this path depends on values."""
-    return any(node.op is GUARD for node in trace.program.recorded.nodes)
 
 
 def _root_of(trace: Trace) -> Trace:

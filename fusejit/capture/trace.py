@@ -35,7 +35,7 @@ from ..backends.llvm.checks import (
 from ..config import config
 from ..dtypes import TensorType
 from ..frozen import frozen
-from ..ir.graph import Constant, Graph, Value
+from ..ir.graph import GUARD, Constant, Graph, Value
 from ..op import Array, Op, Params
 from ..tensor import Tensor, detached, wrap
 from ..variable import Variable
@@ -189,6 +189,11 @@ class Trace:
         return self.program if self.branch is None else self.branch.program
 
     @cached_property
+    def guarded(self) -> bool:
+        """Whether what happens on this path depends on values."""
+        return any(node.op is GUARD for node in self.program.recorded.nodes)
+
+    @cached_property
     def entry(self) -> Entry:
         """The trace as native calls take it."""
         from .entries import entry_of  # compiles, which the first call can do without
@@ -205,22 +210,6 @@ class Trace:
         # All in one call of C code: an interrupt comes before it or after it.
         deque(map(_ASSIGN, variables, values), maxlen=0)
         return result
-
-    def replay(self, inputs: Sequence[Any]) -> Any:
-        """Run without native entry; Stopped if a guard does not hold. The checks were seen to
-        hold, for these inputs: Tensors, ndarrays and floats."""
-        found = self.program.run(list(map(array_of, inputs)))
-        return self.finish([self._own(i, r, inputs) for i, r in enumerate(found)])
-
-    def _own(self, number: int, array: Array, inputs: Sequence[Any]) -> Tensor:
-        """Result `number` as a Tensor that shares no memory with an ndarray of the user."""
-        kind, at = self.program.sources[number]
-        if kind == "input":
-            given = inputs[at]
-            if not isinstance(given, Tensor):
-                return wrap(given.copy())
-            return given if self.same_as_input.get(number) == at else wrap(array)
-        return wrap(array)
 
     def watched(self, inputs: Sequence[Any], tapes: Sequence[GradientTape]) -> bool:
         """Whether a tape watches any of these inputs, or would watch a Variable that it reads."""

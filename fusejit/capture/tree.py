@@ -88,12 +88,11 @@ class Tree:
             for value, where in held(program.plan, program.plan.values, step).items()
             if value in known
         }
-        if at.branch is not None:
+        if at.branch is not None:  # its last inputs were carried, and are still there
             own = len(program.recorded.inputs) - len(at.branch.carried)
-            for value, slot in list(zip(program.recorded.inputs, program.plan.inputs, strict=True))[
-                own:
-            ]:
-                there[known[value]] = Held(slot, 0)
+            slots = dict(zip(program.recorded.inputs, program.plan.inputs, strict=True))
+            for value in program.recorded.inputs[own:]:
+                there[known[value]] = Held(slots[value], 0)
         graph, carried = rest(path.graph, path.numbers, passed, there.keys())
         own_numbers = input_numbers(self._numbering, path.trace)
         numbers = [*own_numbers, *(path.numbers[v] for v in carried)]

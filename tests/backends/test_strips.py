@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -52,14 +52,7 @@ PROGRAMS: list[tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = [
 ]
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = fj.get_num_threads()
-    yield
-    fj.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("kept_threads")
 @pytest.mark.parametrize(("f", "shapes"), PROGRAMS)
 @given(
     cache=st.sampled_from([1, 512, 4096, 1 << 20]),

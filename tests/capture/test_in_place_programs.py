@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -150,14 +150,7 @@ def history(make: Make, *, held: bool, calls: int = 5) -> list[Any]:
     return seen
 
 
-@pytest.fixture
-def threads() -> Iterator[None]:
-    before = fj.get_num_threads()
-    yield
-    fj.set_num_threads(before)
-
-
-@pytest.mark.usefixtures("threads")
+@pytest.mark.usefixtures("kept_threads")
 @pytest.mark.parametrize("make", PROGRAMS, ids=lambda make: make.__name__)
 @given(
     cache=st.sampled_from([1, 512, 4096, 1 << 20]),
@@ -191,19 +184,9 @@ def test_what_eager_does(make: Make) -> None:
             np.testing.assert_allclose(mine.numpy(), other.numpy(), rtol=2e-4, atol=2e-5)
 
 
-def test_an_optimizer_works_where_its_state_lies() -> None:
-    state, body = adam()
-    f = fj.function(body)
-    x = fj.constant(numbers(60, 30, seed=9))
-    f(x)
-    f(x)
-    before = list(map(place, state))
-    f(x)
-    assert list(map(place, state)) == before
-
-
-def test_a_training_step_does() -> None:
-    state, body = training()
+@pytest.mark.parametrize("make", [adam, training], ids=lambda make: make.__name__)
+def test_state_stays_where_it_lies(make: Any) -> None:
+    state, body = make()
     f = fj.function(body)
     x = fj.constant(numbers(60, 30, seed=9))
     f(x)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import fusejit as fj
-from fusejit.backends.lower import working_nodes
+from fusejit.backends.lower import work_of
 from fusejit.ir.graph import Graph
 from fusejit.ir.interpreter import interpret
 from fusejit.op import Assembly
@@ -61,7 +61,7 @@ def test_joining_takes_no_kernels() -> None:
     """Loops write into the joined arrays; only the initial state, an input, is copied there."""
     graph = recorded(weight_gradients, *unrolled(5), stage="fuse")
     assert names(graph).count("concat") == 2
-    copying = [node for node in working_nodes(graph) if isinstance(node.op, Assembly)]
+    copying = [node for node in work_of(graph)[0] if isinstance(node.op, Assembly)]
     assert len(copying) == 1
     assert copying[0].inputs[0] in graph.inputs
 
@@ -98,7 +98,7 @@ def test_a_value_in_several_places_is_stored_in_each() -> None:
     for _ in range(2):
         for got, expected in zip(f(*args), states(*args), strict=True):
             np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=2e-5, atol=2e-6)
-    copying = [n for n in working_nodes(f.graph(*args, stage="fuse")) if isinstance(n.op, Assembly)]
+    copying = [n for n in work_of(f.graph(*args, stage="fuse"))[0] if isinstance(n.op, Assembly)]
     assert all(node.inputs[0] in f.graph(*args, stage="fuse").inputs for node in copying)
 
 
