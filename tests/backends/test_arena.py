@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 import fusejit as fj
 from fusejit.backends.arena import ALIGNMENT, place_temporaries
 from fusejit.backends.llvm.eager import load_plan
-from fusejit.backends.lower import lower, working_nodes
+from fusejit.backends.lower import lower, work_of
 from fusejit.backends.plan import Opaque, Operand, Plan, Role, Slot, Step, Strip
 from tests.passes.graphs import arrays, names, recorded
 
@@ -83,7 +83,7 @@ def test_assemblies_whose_parts_are_made_in_place_take_no_step() -> None:
     args = arrays((2, 3), (2, 2))
     graph = recorded(lambda x, y: fj.concat([-x, fj.exp(y)], axis=1), *args, stage="fuse")
     assert names(graph) == ["negative", "exp", "concat"]
-    assert [node.op.name for node in working_nodes(graph)] == ["negative", "exp"]
+    assert [node.op.name for node in work_of(graph)[0]] == ["negative", "exp"]
     assert len(lower(graph).steps) == 2
     graph = recorded(lambda x, y: fj.concat([x, fj.exp(y)], axis=1), *args, stage="fuse")
-    assert [node.op.name for node in working_nodes(graph)] == ["exp", "concat"]
+    assert [node.op.name for node in work_of(graph)[0]] == ["exp", "concat"]
