@@ -36,6 +36,10 @@ from fusejit import dispatch
 UNTRIED = ("__exit__", "__del__", "_remove")
 """See above; the last is WeakSet's callback."""
 
+MOST = 8
+"""Times the calls asked for, at most, to have a quarter of them interrupted: how long a call takes
+is a guess where other tests run beside this one."""
+
 numbers = itertools.count()
 
 
@@ -268,18 +272,23 @@ def main(kind: str, count: int, how: str) -> None:
     draw = random.Random(f"{kind} {how}")
     measure, interrupt = {"signals": (timed, by_signal), "entries": (entries, at_entry)}[how]
     takes = min(measure(KINDS[kind]().call) for _ in range(5))
-    met = 0
-    for _ in range(count):
+    met = tried = 0
+    while tried < count or (met < count / 4 and tried < MOST * count):
         made = KINDS[kind]()
+        tried += 1
+        began, hit = time.perf_counter(), False
         with contextlib.suppress(KeyboardInterrupt):  # it may come after the call
-            met += interrupt(made.call, draw.uniform(0.0, 1.05 * takes))
+            hit = interrupt(made.call, draw.uniform(0.0, 1.05 * takes))
+        if how == "signals" and not hit:  # a machine that was busy meanwhile is quicker now
+            takes = min(takes, time.perf_counter() - began)
+        met += hit
         is_clean()
         found = [v.numpy() for v in made.variables]
         states = [[a.tobytes() for a in state] for state in made.states]
         assert [a.tobytes() for a in found] in states, (found, made.states)
         made.works()
-    assert met > count / 4, f"{met} of {count} calls were interrupted"
-    print(f"{kind}, {how}: {met} of {count} interrupted, in {takes:.3g}")
+    assert met >= count / 4, f"{met} of {tried} calls were interrupted"
+    print(f"{kind}, {how}: {met} of {tried} interrupted, in {takes:.3g}")
 
 
 if __name__ == "__main__":
