@@ -28,7 +28,7 @@ def test_importing_and_decorating_load_no_compiler_and_start_no_thread(tmp_path:
     program = """
 import sys, threading, fusejit as fj
 fj.function(lambda x: fj.tanh(x) + 1.0)
-heavy = ("llvmlite", "fusejit.passes", "fusejit.backends.lower", "fusejit.backends.llvm.jit",
+heavy = ("llvmlite", "fusejit.passes", "fusejit.backends.plan", "fusejit.backends.llvm.jit",
          "fusejit.capture.calls", "fusejit.testing", "fusejit.demo", "importlib.resources",
          "numpy.fft", "secrets", "logging", "optree", "ml_dtypes", "string")
 print([name for name in heavy if name in sys.modules], threading.active_count())
@@ -130,7 +130,7 @@ def f(x, w):
     return fj.sigmoid(fj.sum(fj.tanh(x @ w), axis=0))
 x, w = fj.ones((2, 8)) * 0.5, fj.ones((8, 8)) * 0.25
 first = f(x, w).numpy()
-heavy = ("llvmlite", "fusejit.passes", "fusejit.backends.lower", "fusejit.backends.llvm.jit",
+heavy = ("llvmlite", "fusejit.passes", "fusejit.backends.plan", "fusejit.backends.llvm.jit",
          "fusejit.backends.llvm.runtime", "fusejit.capture.explain", "logging", "optree",
          "numpy.random")
 print([name for name in heavy if name in sys.modules], len(begun), f.num_traces)

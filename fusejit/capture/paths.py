@@ -13,12 +13,12 @@ from ..backends.llvm.native import uninstall
 from ..config import config
 from ..frozen import frozen
 from .trace import Branch, Trace, straighten
-from .tree import Tree, stops
 
 if TYPE_CHECKING:
     from ..backends.llvm.callable import Installed
     from .function import Function
     from .parameters import Parameters
+    from .tree import Tree
 
 MAX_ROOTS = 64
 """Trees kept for a function, the least recently recorded dropped first. Each holds some 10 KB and
@@ -46,6 +46,8 @@ class Stop:
         return self.trace.runs.plan.steps[self.step].where or "?"
 
     def __str__(self) -> str:
+        from .tree import stops
+
         node = next(node for step, node in stops(self.trace.runs) if step == self.step)
         dtype = node.inputs[0].type.dtype
         others = [s for n, s in self.trace.exits if n == self.step]
@@ -127,6 +129,8 @@ class Paths:
     def add(self, trace: Trace) -> list[Trace]:
         """Take a path whose entry is made; those that are dropped for it. To add it once more,
         since an interrupt came in between, completes what was begun."""
+        from .tree import Tree  # plans, 5 ms that a first call does not wait for
+
         branch, dropped = trace.branch, list[Trace]()
         if branch is not None:
             siblings = branch.parent.exits.setdefault((branch.step, branch.seen), [])
