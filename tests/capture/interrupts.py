@@ -32,6 +32,7 @@ import numpy as np
 
 import fusejit as fj
 from fusejit import dispatch
+from fusejit.config import config
 
 UNTRIED = ("__exit__", "__del__", "_remove")
 """See above; the last is WeakSet's callback."""
@@ -100,6 +101,18 @@ def outcomes(f: Any, variables: list[fj.Variable], *xs: Any) -> list[list[Any]]:
     return states
 
 
+def by_the_body(made: Scenario) -> Scenario:
+    """Where the body runs as Python, the Variables are assigned one by one."""
+    before, after = made.states
+    made.states.append([after[0], before[1]])
+    return made
+
+
+def checked(made: Scenario) -> Scenario:
+    """Under FUSEJIT_CHECK every call runs the body as well."""
+    return by_the_body(made) if config.settings.check else made
+
+
 def scenario(f: Any, variables: list[fj.Variable], *xs: Any, settle: bool = False) -> Scenario:
     def call() -> None:
         for x in xs:
@@ -112,29 +125,23 @@ def scenario(f: Any, variables: list[fj.Variable], *xs: Any, settle: bool = Fals
 
 
 def capture() -> Scenario:
-    """A first call, whose body is Python: there the Variables are assigned one by one."""
+    """A first call, which runs the body."""
     f, variables = model()
-    made = scenario(f, variables, X)
-    before, after = made.states
-    made.states.append([after[0], before[1]])
-    return made
+    return by_the_body(scenario(f, variables, X))
 
 
 def compile() -> Scenario:
     """What follows a first call: the plan, its kernels, its entry."""
     f, variables = model()
     f(X)
-    return scenario(f, variables, X, settle=True)
+    return checked(scenario(f, variables, X, settle=True))
 
 
 def graft() -> Scenario:
     """Another branch of a function that is known."""
     f, variables = model()
     f(X), f(X)
-    made = scenario(f, variables, -X, settle=True)
-    before, after = made.states
-    made.states.append([after[0], before[1]])
-    return made
+    return by_the_body(scenario(f, variables, -X, settle=True))
 
 
 _W = fj.constant(np.random.default_rng(0).normal(size=(160, 160)).astype(np.float32) * 0.1)
@@ -161,7 +168,7 @@ def replay() -> Scenario:
     def check() -> None:
         assert _long(_W).numpy().tobytes() == expected.tobytes()
 
-    return Scenario(lambda: _long(_W), [_a, _b], states, check)
+    return checked(Scenario(lambda: _long(_W), [_a, _b], states, check))
 
 
 def tape() -> Scenario:
