@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
 
 from .errors import FuseJitError
+from .frozen import frozen, replace, values
 
 
 def _user_cache() -> str:
@@ -26,7 +26,7 @@ def _user_cache() -> str:
     return os.path.join(home, ".cache", "fusejit") if os.path.isdir(home) else ""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Settings:
     """The settings in force. Field `verify` is the variable FUSEJIT_VERIFY, and so on."""
 
@@ -41,6 +41,8 @@ class Settings:
     num_threads: int = 0  # of native code; 0: one for each CPU that the process may use
     cache_dir: str = _user_cache()  # a directory that keeps compiled objects, or ""
 
+
+DEFAULTS: Mapping[str, object] = dict(zip(Settings.__match_args__, values(Settings()), strict=True))
 
 MOST_THREADS = 256  # the places in the thread pool's table (kernels/llvm/threads.ll)
 
@@ -63,16 +65,16 @@ def _parse(name: str, text: str, model: object) -> object:
 
 
 def _validate(name: str, value: object) -> object:
-    model = {field.name: field.default for field in fields(Settings)}
-    if name not in model:
-        raise FuseJitError(f"config: no setting {name!r}; there are {', '.join(model)}")
+    if name not in DEFAULTS:
+        raise FuseJitError(f"config: no setting {name!r}; there are {', '.join(DEFAULTS)}")
     if name == "default_float":
         with contextlib.suppress(TypeError):  # what is no dtype is refused below
             value = np.dtype(value).name  # type: ignore[call-overload]
     if name == "cache_dir" and value and isinstance(value, str):
         value = os.path.abspath(os.path.expanduser(value))
-    if type(value) is not type(model[name]):
-        raise FuseJitError(f"config.{name}: expected {type(model[name]).__name__}, got {value!r}")
+    if type(value) is not type(DEFAULTS[name]):
+        expected = type(DEFAULTS[name]).__name__
+        raise FuseJitError(f"config.{name}: expected {expected}, got {value!r}")
     if name in _CHOICES and value not in _CHOICES[name]:
         choices = " or ".join(repr(choice) for choice in _CHOICES[name])
         raise FuseJitError(f"config.{name}: expected {choices}, got {value!r}")
@@ -84,10 +86,10 @@ def _validate(name: str, value: object) -> object:
 def from_environment(environ: Mapping[str, str]) -> Settings:
     """The settings that the FUSEJIT_* variables of `environ` ask for."""
     found: dict[str, Any] = {}
-    for field in fields(Settings):
-        text = environ.get("FUSEJIT_" + field.name.upper())
+    for name, default in DEFAULTS.items():
+        text = environ.get("FUSEJIT_" + name.upper())
         if text is not None:
-            found[field.name] = _validate(field.name, _parse(field.name, text, field.default))
+            found[name] = _validate(name, _parse(name, text, default))
     return Settings(**found)
 
 
@@ -129,8 +131,7 @@ class Config:
             self._replace(before)
 
     def _replace(self, settings: Settings) -> None:
-        names = [field.name for field in fields(Settings)]
-        changed = {n for n in names if getattr(settings, n) != getattr(self.settings, n)}
+        changed = {n for n in DEFAULTS if getattr(settings, n) != getattr(self.settings, n)}
         object.__setattr__(self, "settings", settings)
         for listener, setting in self._listeners:
             if setting in changed if setting else changed - _RUN_TIME:

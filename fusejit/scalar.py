@@ -20,7 +20,6 @@ Python control flow inside a scalar function runs while it is traced, so it may 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -46,13 +45,13 @@ class Instr:
     imm: Number | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Program:
     """Straight-line scalar code. Hashable: kernels are cached by it, to the sign of a zero."""
 
     instrs: tuple[Instr, ...]
     results: tuple[int, ...]
-    _hash: int = field(init=False, repr=False)  # 50 us for a long program, and often asked for
+    _hash: int = 0  # 50 us for a long program, and often asked for
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_hash", hash(self._key()))

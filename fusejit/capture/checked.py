@@ -13,7 +13,6 @@ caller gets the eager result, and Variables are as eager execution leaves them.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -21,6 +20,7 @@ import optree
 
 from ..eager import run
 from ..errors import CheckError
+from ..frozen import replace
 from ..ir.graph import GUARD, Constant, Graph, Node
 from ..ir.interpreter import fold
 from ..ir.numbering import Numbering

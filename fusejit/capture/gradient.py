@@ -17,7 +17,6 @@ call goes through dispatch as one op, and an outer tape that watches it asks for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from itertools import compress
 from typing import Any
@@ -28,6 +27,7 @@ from .. import dispatch
 from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
 from ..dtypes import TensorType
+from ..frozen import frozen, replace
 from ..ir.builder import renamed_results, with_inputs
 from ..ir.graph import GUARD, Constant, Graph, Node, Value
 from ..ir.interpreter import fold
@@ -99,7 +99,7 @@ class Backward:
         return Program(given, self._program.unchanging), positions
 
 
-@dataclass(frozen=True, eq=False)
+@frozen(eq=False)
 class Joint:
     """The playback of `recorded` under a tape, with a gradient for each result `received`.
 

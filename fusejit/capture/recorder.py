@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ from .. import dispatch
 from ..autodiff.custom import CustomGradient
 from ..autodiff.tags import is_differentiable, next_tag
 from ..dtypes import TensorType
+from ..frozen import replace
 from ..ir.builder import Builder, constant
 from ..ir.graph import GUARD, Value
 from ..op import Op, SingleOp
@@ -90,7 +90,7 @@ class Recorder(dispatch.Handler):
         self.builder.inputs = [self.builder.inputs[i] for i in kept]
         self.builder.input_names = [self.builder.input_names[i] for i in kept]
         self.builder.nodes = [
-            dataclasses.replace(n, inputs=tuple(constants.get(v, v) for v in n.inputs))
+            replace(n, inputs=tuple(constants.get(v, v) for v in n.inputs))
             for n in self.builder.nodes
         ]
         made, known = self._made, self._values

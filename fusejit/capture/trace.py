@@ -55,7 +55,7 @@ class Stopped(Exception):
     """A guard did not hold: another path through the function must be taken."""
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Program:
     """A recorded graph with everything derived from it, each made when first asked for.
 
@@ -158,7 +158,7 @@ class Branch:
     numbers: tuple[int, ...]  # of the inputs, see `Numbering`
 
 
-@dataclass(eq=False)
+@dataclass(eq=False, repr=False)
 class Trace:
     """One path: when it applies, what runs, how results are put together, what is assigned."""
 

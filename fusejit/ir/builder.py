@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from ..dtypes import TensorType
+from ..frozen import replace
 from ..op import Array, Op
 from .graph import Constant, Graph, Node, Value
 

@@ -16,7 +16,6 @@ differs.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
@@ -39,7 +38,7 @@ class Constant(Value):
     array: Array
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Node:
     """One op applied to values."""
 
@@ -58,7 +57,7 @@ class FusedKind(Enum):
     MATMUL = "matmul"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Graph:
     """A function of arrays."""
 

@@ -113,7 +113,7 @@ def _axes_of(item: Any) -> int:
     return item.ndim if isinstance(item, Tensor) and item.dtype == BOOL else 1
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class _Reading:
     """A key, read from left to right: first a slice, then a reshape, then a gather.
 

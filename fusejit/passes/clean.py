@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import replace
 from typing import Any
 
+from ..frozen import replace
 from ..ir.builder import Builder, rewrite
 from ..ir.graph import GUARD, Constant, Graph, Node, Value
 

@@ -18,8 +18,8 @@ Every edge that stays a trip through memory has its reason, kept in the graph's 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
+from ..frozen import replace
 from ..ir.graph import FUSED, Constant, Graph, Node, Value
 from .memory import Memory
 from .schedule import Kernel, Schedule

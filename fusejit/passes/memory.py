@@ -21,9 +21,9 @@ stride walks it; it is then computed into memory first, by a copy of the node th
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import TypeAlias
 
+from ..frozen import replace
 from ..ir.affine import Affine, identity
 from ..ir.graph import Constant, Graph, Node, Value
 from ..ir.places import Expansion, NotAffine, Place, align, through

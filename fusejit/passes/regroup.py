@@ -24,8 +24,9 @@ within 2 K eps sum |a| |b|, for the whole inner extent K.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from ..frozen import replace
 from ..ir.builder import Builder, renamed_results, with_inputs
 from ..ir.graph import Graph, Node, Value
 from ..op import Assembly

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import fusejit as fj
+from fusejit.frozen import replace
 from fusejit.ir.graph import GUARD
 from fusejit.ir.interpreter import GuardFailed, interpret
 from tests.passes.graphs import arrays, recorded

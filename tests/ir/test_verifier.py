@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 import fusejit as fj
 from fusejit.dtypes import TensorType
 from fusejit.errors import VerifyError
+from fusejit.frozen import replace
 from fusejit.ir.builder import Builder, constant
 from fusejit.ir.graph import FUSED, GUARD, FusedKind, Graph, Node, Value
 from fusejit.ir.verifier import verify
