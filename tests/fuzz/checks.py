@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from fusejit.backends.llvm.eager import load_plan
 from fusejit.backends.llvm.runtime import StoppedAt
 from fusejit.backends.lower import computed_results, lower
 from fusejit.eager import run
+from fusejit.frozen import replace
 from fusejit.ir.graph import GUARD, Constant, Graph, Node
 from fusejit.ir.interpreter import fold, interpret
 from fusejit.ir.verifier import verify
