@@ -1,8 +1,8 @@
 """Watching a call for what a replay could not repeat: calls of C functions that are not known to be
 pure, and Python code that the reach snapshot did not see.
 
-While a body is recorded the interpreter reports every call of its thread through `sys.setprofile`;
-a profiler that the user installed keeps getting its events. Inside of registered ops and their
+While a body is recorded the interpreter reports every call of its thread, as to a profiler (see
+`hook`); one that the user installed keeps getting its events. Inside of registered ops and their
 gradient rules, where only code runs that is pure by contract, nobody looks: most events come from
 there. Not every callable is reported (types and ufuncs are not), so the states of the global
 generators of `random` and NumPy are compared as well.
@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from .. import collector
+from ..backends.llvm.hook import Hook
 from .userland import (
     is_core_file,
     is_library_file,
@@ -64,10 +65,10 @@ class Watch:
         self._known = known
         self._report = report
         self._outer = outer
-        self._hook = _both(outer, self) if callable(outer) else self.profile
+        self._hook = Hook(_both(outer, self) if callable(outer) else self.profile)
 
     def start(self) -> None:
-        sys.setprofile(self._hook)
+        self._hook.start()
 
     def stop(self) -> None:
         """Python's own profilers are told everything; cProfile before 3.12, which is written in C
@@ -88,10 +89,11 @@ class Watch:
             sys.setprofile(None)
             return function(*args)
         finally:
-            sys.setprofile(self._hook)
+            self._hook.start()
 
     def profile(self, frame: types.FrameType, event: str, arg: Any) -> None:
-        """What `sys.setprofile` calls, for most events from inside of the core."""
+        """What the hook calls; before there is native code, for most events from inside of the
+        core."""
         code = frame.f_code
         if id(code) in self._core:
             return
@@ -114,6 +116,8 @@ class Watch:
         if not reads_the_process(frame):
             self._core.add(id(code))
             self.ran[id(code)] = code
+            if self._outer is None:  # who wants to see everything, sees it
+                self._hook.pass_over(code)
         elif event == "call" and is_user_frame(frame.f_back):
             self._report(f"it calls fj.{code.co_qualname}", location(frame))
 

@@ -133,6 +133,7 @@ declare i32 @PyDict_SetItem(ptr, ptr, ptr)
 declare ptr @PyDict_GetItemWithError(ptr, ptr)                                ; borrowed
 declare i32 @PyDict_Next(ptr, ptr, ptr, ptr)                                      ; borrowed; 0 at the end
 declare ptr @PyCell_Get(ptr)
+declare ptr @PyFrame_GetCode(ptr)
 declare ptr @PyFunction_GetCode(ptr)                                          ; borrowed, as the next three
 declare ptr @PyFunction_GetDefaults(ptr)
 declare ptr @PyFunction_GetKwDefaults(ptr)

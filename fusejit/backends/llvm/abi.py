@@ -43,6 +43,7 @@ _FUNCTIONS = (
     "PyDict_GetItemWithError",
     "PyDict_Next",
     "PyCell_Get",
+    "PyFrame_GetCode",
     "PyFunction_GetCode",
     "PyFunction_GetDefaults",
     "PyFunction_GetKwDefaults",

@@ -101,6 +101,7 @@ _FILES = (
     "donated",
     "arguments",
     "results",
+    "hook",
 )
 _EXPORTS = (
     "run",
@@ -112,18 +113,20 @@ _EXPORTS = (
     "inputs",
     "replay",
     "probe",
+    "hook",
 )
 
 
 @Once
 def native_code() -> dict[str, int]:
     """The addresses of the runtime's entry points. The first call compiles or finds them."""
+    from .hook import SYMBOLS
     from .jit import link
 
     parts = [threads.text(), *(kernels_text(f"llvm/{name}.ll") for name in _FILES)]
     exports = (*_EXPORTS, *blocks.EXPORTS, *threads.EXPORTS)
     own = {"own.threads": ctypes.addressof(own_threads)}
-    code = link("\n".join(parts), exports, abi.symbols() | own)
+    code = link("\n".join(parts), exports, abi.symbols() | SYMBOLS | own)
     blocks.start(code)
     threads.attach(code)
     note_native()
