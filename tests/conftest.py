@@ -70,9 +70,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(autouse=True)
 def modes(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What cannot hold under FUSEJIT_DISABLE=1 or FUSEJIT_CHECK=1 is skipped, see `tests.modes`."""
+    """What cannot hold under FUSEJIT_DISABLE=1 and the like is skipped, see `tests.modes`."""
     from tests import modes
 
+    if request.node.get_closest_marker("reused"):
+        modes.needs_reuse()
     if request.node.get_closest_marker("replayed"):
         modes.needs_replays()
     if request.node.get_closest_marker("compiled"):

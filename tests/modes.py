@@ -40,12 +40,17 @@ COMPILED = (
 )
 """The same for those that are about what is recorded and compiled."""
 
+IN_PLACE = "capture/test_in_place"
+"""What those are about that FUSEJIT_NO_REUSE=1 switches off."""
+
 ASKED_OF_A_FUNCTION = ("explain", "graph", "ir", "llvm", "asm", "benchmark", "signatures")
 ABOUT_RECORDING = (fj.EagerWarning, fj.RecompileWarning, fj.RecompileError)
 
 
 def marker(name: str) -> str | None:
     """What a test, named from its file under tests/ on, is marked with."""
+    if fj.config.no_reuse and name.startswith(IN_PLACE):
+        return "reused"
     if name.startswith(REPLAYED):
         return "replayed"
     return "compiled" if name.startswith(COMPILED) else None
@@ -62,6 +67,12 @@ def needs_replays() -> None:
     needs_recordings()
     if fj.config.check:
         pytest.skip("under FUSEJIT_CHECK=1 the body runs at each call")
+
+
+def needs_reuse() -> None:
+    """What follows in a test is about results in the memory of values that they replace."""
+    if fj.config.no_reuse:
+        pytest.skip("nothing is written in place under FUSEJIT_NO_REUSE=1")
 
 
 def answer_by_skipping(patch: pytest.MonkeyPatch) -> None:
