@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 
 from . import optable
-from .backends.llvm import objects
+from .backends import objects
 from .demo import train
 
 
