@@ -56,6 +56,7 @@ class Launch:
     operands: tuple[Operand, ...]  # inputs first, then outputs
     constants: bytes
     where: str | None = None  # the user's file:line
+    written: int = -1  # how many of the last operands are written; -1: it may be any
 
 
 @dataclass(frozen=True, slots=True, eq=False)
