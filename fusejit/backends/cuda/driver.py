@@ -22,6 +22,7 @@ import numpy as np
 
 from ...errors import DeviceError
 from ..plan import Matmul
+from . import cublas, nvrtc
 from .libcuda import LibCuda, LibCudaError
 from .program import Dim, Limits, Source
 
@@ -73,10 +74,8 @@ class Graph(Protocol):
 class Blas(Protocol):
     """Products of matrices on the device."""
 
-    def multiply(
-        self, code: Matmul, meta: Sequence[int], a: int, b: int, c: int, stream: Any
-    ) -> None:
-        """C = A @ B as `plan.Matmul` says, of operands at these addresses."""
+    def product(self, code: Matmul, meta: Sequence[int]) -> Callable[[int, int, int, Any], None]:
+        """C = A @ B as `plan.Matmul` says, a function of their addresses and a stream."""
 
 
 class Driver(Protocol):
@@ -103,6 +102,10 @@ class Driver(Protocol):
 
     def free(self, address: int) -> None:
         """Give memory back to the device once all work that was given to it is done."""
+
+    def renew(self, address: int, nbytes: int) -> None:
+        """Memory is used again: its content, too, may be anything from here on in the first
+        stream. The emulator spoils it."""
 
     def memory(self) -> tuple[int, int]:
         """Bytes that are free, and bytes in all."""
@@ -170,13 +173,11 @@ class PyCudaDriver:
             shared=ask(what.MAX_SHARED_MEMORY_PER_BLOCK),
             threads=ask(what.MAX_THREADS_PER_BLOCK),
         )
-        self.errors: tuple[type[Exception], ...] = (cuda.Error, LibCudaError)
+        self.errors: tuple[type[Exception], ...] = (cuda.Error, LibCudaError, cublas.CublasError)
 
     def compile(self, sources: Sequence[Source]) -> list[bytes]:
         if self._compile is not None:
             return self._compile(sources)
-        from . import nvrtc
-
         return nvrtc.images(sources, self.architecture)
 
     def enter(self) -> None:
@@ -202,6 +203,9 @@ class PyCudaDriver:
     def free(self, address: int) -> None:
         with self._noted():
             self._blocks.pop(address).free()
+
+    def renew(self, address: int, nbytes: int) -> None:
+        pass
 
     def memory(self) -> tuple[int, int]:
         free, total = self._cuda.mem_get_info()
@@ -247,9 +251,8 @@ class PyCudaDriver:
         return _CudaGraph(self._lib, executable)
 
     def blas(self) -> Blas | None:
-        from . import cublas
-
-        return cublas.load()
+        library = cublas.find()
+        return None if library is None else cublas.Cublas(library, self)
 
     def close(self) -> None:
         with self._noted():

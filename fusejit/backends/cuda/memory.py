@@ -87,7 +87,9 @@ class Allocator:
             if address:
                 self._kept -= size
                 self._count(size)
-        if not address:
+        if address:
+            self._driver.renew(address, size)
+        else:
             address = self._grow(nbytes, size)
             with self._lock:
                 self._blocks += 1

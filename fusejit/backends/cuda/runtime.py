@@ -26,7 +26,6 @@ from ...scalar import DType
 from ..held import Held
 from ..plan import Operand, Role, Slot
 from .array import DeviceArray, spec_of
-from .driver import Blas
 from .graphs import Replayer, worth_it
 from .memory import Buffer
 from .program import Check, Command, Dim, Host, Launch, Multiply, Program
@@ -213,7 +212,9 @@ class _Layout:
                     raise LoweringError(
                         f"{self.program.name}: a product for BLAS, and there is none"
                     )
-                return _Product(gpu.blas, command, tuple(map(self._place, command.operands)))
+                with gpu:
+                    multiply = gpu.blas.product(command.code, command.meta)
+                return _Product(multiply, tuple(map(self._place, command.operands)))
             case Check():
                 return _Guard(gpu, number, command.code.expected, self._place(command.operand))
             case Host():
@@ -280,17 +281,17 @@ def _upload_constants(gpu: Gpu, slots: Sequence[Slot]) -> dict[int, DeviceArray]
 class _Product:
     """A product by BLAS."""
 
-    __slots__ = ("_blas", "_code", "_meta", "_places")
+    __slots__ = ("_multiply", "_places")
 
-    def __init__(self, blas: Blas, command: Multiply, places: tuple[Place, ...]) -> None:
-        self._blas = blas
-        self._code = command.code
-        self._meta = command.meta
+    def __init__(
+        self, multiply: Callable[[int, int, int, Any], None], places: tuple[Place, ...]
+    ) -> None:
+        self._multiply = multiply
         self._places = places
 
     def __call__(self, bound: list[int], stream: Any) -> None:
         a, b, c = [bound[number] + offset for number, offset in self._places]
-        self._blas.multiply(self._code, self._meta, a, b, c, stream)
+        self._multiply(a, b, c, stream)
 
 
 class _Guard:
