@@ -64,8 +64,8 @@ class Cublas:
         """C = A @ B as `plan.Matmul` says, a function of (A, B, C, stream)."""
         self._start()
         batch, m, n, k = meta[:4]
-        a_op, a_leading = _seen(*meta[5:7], rows=m, columns=k)
-        b_op, b_leading = _seen(*meta[8:10], rows=k, columns=n)
+        a_op, a_leading = _seen(meta[5], meta[6], m, k)
+        b_op, b_leading = _seen(meta[8], meta[9], k, n)
         a, b, c = c_void_p(), c_void_p(), c_void_p()
         scalar = ctypes.c_float if code.dtype.itemsize == 4 else ctypes.c_double
         one, zero = scalar(1), scalar(0)
@@ -108,7 +108,7 @@ class Cublas:
 
 def _seen(row: int, column: int, rows: int, columns: int) -> tuple[c_int, int]:
     """How cuBLAS is to take a matrix of these strides, and the leading dimension."""
-    if column == 1 and row >= columns or rows == 1 and column == 1:
+    if column == 1 and (row >= columns or rows == 1):
         return c_int(_PLAIN), max(row, columns, 1)
     return c_int(_TRANSPOSED), max(column, rows, 1)
 

@@ -311,9 +311,9 @@ class EmulatedFunction:
         except FuseJitError as error:
             raise EmulatorError(str(error)) from error
         words = np.frombuffer(parameters, np.int64, len(parameters) // 8).tolist()
-        for block in {self._memory.block_of(word) for word in words}:
-            if block is not None:
-                self._memory.check(block, self._kernel.name)
+        for touched in {self._memory.block_of(word) for word in words}:
+            if touched is not None:
+                self._memory.check(touched, self._kernel.name)
 
 
 class EmulatedBlas:
