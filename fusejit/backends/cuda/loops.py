@@ -52,6 +52,7 @@ def launch(step: Step, limits: Limits) -> Launch:
         tuple(in_memory(accesses, step.operands)),
         packed(firsts_of(accesses, step.operands), step.meta, narrow),
         step.where,
+        len(kernel.outputs),
     )
 
 
@@ -84,7 +85,7 @@ def loop_source(kernel: Loop, width: int, narrow: bool) -> Source:
     text, parameters = Text(), Struct()
     opened = open_loop(parameters, kernel, "")
     parameters.write(text, narrow)
-    write_element(text, "element", kernel.program, kernel.inputs, kernel.outputs)
+    opened.functions(text)
     head = f'extern "C" __global__ void __launch_bounds__({THREADS}) {NAME}(const Params p)'
     with text.block(head):
         total = " * ".join(opened.extents)
@@ -117,6 +118,11 @@ class Opened:
     extents: tuple[str, ...]
     inputs: tuple[Operand, ...]
     outputs: tuple[Operand, ...]
+
+    def functions(self, text: Text) -> None:
+        """The function of one element."""
+        kernel = self.kernel
+        write_element(text, self.element, kernel.program, kernel.inputs, kernel.outputs)
 
     def write(self, text: Text, width: int, span: tuple[str, str, str]) -> None:
         """All elements of (total, first of this thread, from each to the next)."""

@@ -62,9 +62,11 @@ class Operand:
 
 @dataclass
 class Struct:
-    """The parameter struct of one kernel, while its operands are opened."""
+    """The parameter struct of one kernel, while its operands are opened. Pointers that are read
+    come before those that are written, as the operands of a launch do."""
 
-    pointers: list[str] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    written: list[str] = field(default_factory=list)
     firsts: list[str] = field(default_factory=list)
     numbers: list[str] = field(default_factory=list)
 
@@ -76,18 +78,25 @@ class Struct:
         """Declare an operand and its strides, which meta has in the same order."""
         if access.walk is Walk.INDEX:
             self.firsts.append(name)
+        elif written:
+            self.written.append(f"{TYPES[access.dtype]}* {name};")
         else:
-            const = "" if written else "const "
-            self.pointers.append(f"{const}{TYPES[access.dtype]}* {name};")
+            self.read.append(f"const {TYPES[access.dtype]}* {name};")
         strides = tuple(self.number(f"{name}_{axis}") for axis in range(axes))
         return Operand(name, access, f"p.{name}", strides)
+
+    def withdraw(self, operand: Operand) -> None:
+        """The operand is in shared memory: no pointer, but how far into it."""
+        for pointers in (self.read, self.written):
+            pointers[:] = [each for each in pointers if not each.endswith(f" {operand.name};")]
+        self.numbers.append(operand.name)
 
     def write(self, text: Text, narrow: bool) -> None:
         text.line(f"typedef {'int' if narrow else 'long long'} Index;")
         text.blank()
         text.line("struct Params {")
         text.depth += 1
-        for pointer in self.pointers:
+        for pointer in (*self.read, *self.written):
             text.line(pointer)
         for kind, names in (("long long", self.firsts), ("Index", self.numbers)):
             if names:

@@ -76,7 +76,7 @@ class Text:
     @contextmanager
     def block(self, head: str) -> Iterator[None]:
         """Braces around the lines written inside, after `head`."""
-        self.line(f"{head} {{")
+        self.line(f"{head} {{".lstrip())
         self.depth += 1
         yield
         self.depth -= 1
