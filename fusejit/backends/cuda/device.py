@@ -8,6 +8,7 @@ the GIL but not the lock.
 from __future__ import annotations
 
 import atexit
+import contextlib
 from collections.abc import Sequence
 from threading import Lock, RLock
 from typing import Any
@@ -151,11 +152,10 @@ class Gpu:
             return self.allocator.release()
 
     def close(self) -> None:
-        """Give everything back, at the end of the process."""
+        """Give everything back, at the end of the process. What has failed before was an error
+        then."""
         self.allocator.close()
-        try:
-            with self:
+        with self:
+            with contextlib.suppress(*self.driver.errors):
                 self.stream.synchronize()
-                self.driver.close()
-        except DeviceError:
-            pass  # what has failed before was an error then
+            self.driver.close()

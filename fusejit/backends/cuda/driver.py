@@ -161,7 +161,6 @@ class PyCudaDriver:
         self._lib = LibCuda()
         self._handle = ctypes.c_void_p(self._context.handle)
         self._blocks: dict[int, Any] = {}
-        self._pinned: list[Any] = []
         self._streams: list[Any] = []
         self._compile = compile
         major, minor = device.compute_capability()
@@ -214,7 +213,6 @@ class PyCudaDriver:
     def pinned(self, nbytes: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
         with self._noted():
             found: np.ndarray[Any, Any] = self._cuda.pagelocked_empty(nbytes, np.uint8)
-        self._pinned.append(found.base)
         return found
 
     def stream(self) -> Stream:
@@ -255,11 +253,11 @@ class PyCudaDriver:
         return None if library is None else cublas.Cublas(library, self)
 
     def close(self) -> None:
-        with self._noted():
-            for held in (*self._blocks.values(), *self._pinned):
-                held.free()
-        self._blocks.clear()
-        self._pinned.clear()
+        # All that is on the device goes with the context, and PyCUDA then knows that it is gone.
+        # It would detach by itself when its object dies, but by a function for other contexts.
+        self._context.push()
+        self._context.detach()
+        self._lib.pop()  # which detaching does, unless a context is primary
 
     def _noted(self) -> _Noted:
         """PyCUDA itself must know which context is current where it makes or frees something."""

@@ -53,6 +53,11 @@ class Replayer:
         self._runs = 0
         self._graph: _Captured | None = None
 
+    @property
+    def captured(self) -> bool:
+        """Whether there is a graph by now."""
+        return self._graph is not None
+
     def run(self, bound: list[int], launch: Callable[[list[int], int, Any], None]) -> bool:
         """Replay with these inputs and outputs; False while the program is to be walked.
 

@@ -1,0 +1,90 @@
+"""The devices that a test of the GPU runs on: emulated, PyCUDA over a fake driver, and a real one."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from fusejit.backends.cuda import cublas, emulation
+from fusejit.backends.cuda.device import Gpu
+from fusejit.backends.cuda.driver import PyCudaDriver
+from fusejit.backends.cuda.emulated import EmulatedDriver
+from fusejit.backends.cuda.program import Source
+from tests.cuda.fake_driver import build
+
+KINDS = ("emulated", "fake", pytest.param("gpu", marks=pytest.mark.gpu))
+
+
+def make(kind: str, ordinal: int = 0) -> Gpu:
+    """A device of a kind; the test is skipped where there is none."""
+    if kind == "gpu":
+        return Gpu(ordinal, real(ordinal))
+    reason = emulation.why_not()
+    if reason is not None:
+        pytest.skip(reason)
+    return Gpu(ordinal, EmulatedDriver(ordinal) if kind == "emulated" else faked(ordinal))
+
+
+def real(ordinal: int) -> PyCudaDriver:
+    """A device of this machine."""
+    if importlib.util.find_spec("pycuda") is None or not _has_driver():
+        pytest.skip("no CUDA device, or no PyCUDA")
+    return PyCudaDriver(ordinal)
+
+
+def faked(ordinal: int) -> PyCudaDriver:
+    """PyCUDA itself over tests/cuda/fake_driver."""
+    reason = why_no_fake()
+    if reason is not None:
+        pytest.skip(reason)
+    fake_library()
+    return PyCudaDriver(ordinal, compile=fake_images)
+
+
+def why_no_fake() -> str | None:
+    """Why PyCUDA cannot run on the fake driver here, or None."""
+    if emulation.why_not() is not None:
+        return emulation.why_not()
+    if importlib.util.find_spec("pycuda") is None or build.headers() is None:
+        return "PyCUDA is not installed; `make test-pycuda` builds it"
+    return "this machine has a CUDA driver" if _has_driver() else None
+
+
+@cache
+def _has_driver() -> bool:
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
+@cache
+def fake_library() -> ctypes.CDLL:
+    """The fake driver, in this process: PyCUDA finds it under its name, and so does cuBLAS."""
+    include = build.headers()
+    assert include is not None
+    assert why_no_fake() is None  # looks for a real one, before this one goes by its name
+    path = build.fake(Path(tempfile.mkdtemp(prefix="fusejit-fake-")), include)
+    loaded = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+    emulation._scheduler()
+    cublas.find = lambda: path
+    return loaded
+
+
+def fake_images(sources: Sequence[Source]) -> list[bytes]:
+    """Images that the fake driver loads."""
+    return [b"FAKE:" + bytes(emulation.compiled(source)) + b"\0" for source in sources]
+
+
+def fake_counts() -> dict[str, int]:
+    """What the fake driver has been asked for."""
+    found = (ctypes.c_size_t * 4)()
+    fake_library().fake_counts(found)
+    return dict(zip(("launches", "allocations", "blocks", "used"), found, strict=True))
