@@ -47,7 +47,7 @@ def checked(calls: Calls, trace: Trace, flat: Sequence[Any]) -> Any:
         CheckError: the two differ: where, and how.
     """
     name = calls.function.__name__
-    inputs = trace.entry.inputs(*flat)
+    inputs = trace.conditions.inputs(*flat)
     variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
     before = [v._value for v in variables]
     replayed = calls.paths.replay(flat)

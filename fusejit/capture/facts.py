@@ -29,7 +29,6 @@ from .benchmark import bytes_moved, kernels_in, steps_before
 from .lines import Lines, SourceLine
 from .misses import describe_miss, path_of, shown
 from .trace import Program, Trace
-from .tree import stops
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -152,7 +151,7 @@ def _passed_over(calls: Calls, trace: Trace, walked: Sequence[Any]) -> tuple[str
     """Why the call does not take the trees that it tries first."""
     roots = [tree.root for tree in calls.paths.trees]
     before = roots[: roots.index(_root(trace))]
-    misses = ((root, root.entry.first_miss(*walked)) for root in before)
+    misses = ((root, root.conditions.first_miss(*walked)) for root in before)
     return tuple(dict.fromkeys(describe_miss(r, n, walked) for r, n in misses if n >= 0))
 
 
@@ -163,10 +162,10 @@ def _paths(calls: Calls, taken: Trace, lines: Lines) -> Iterator[Path]:
     while waiting:
         trace, depth, seen = waiting.pop()
         branch = trace.branch
-        where = branch.parent.runs.plan.steps[branch.step].where if branch else None
+        where = branch.parent.runs.where(branch.step) if branch else None
         ops = len(steps_before(trace.runs.recorded))
         yield Path(depth, lines.at(where), seen, ops, trace is taken)
-        dtypes = {step: node.inputs[0].type.dtype for step, node in stops(trace.runs)}
+        dtypes = {step: node.inputs[0].type.dtype for step, node in trace.runs.stops()}
         for (step, read), children in sorted(trace.exits.items(), reverse=True):
             shown = _seen(read, dtypes[step])
             waiting += [(child, depth + 1, shown) for child in reversed(children)]
