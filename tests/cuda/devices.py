@@ -1,4 +1,4 @@
-"""The devices that a test of the GPU runs on: emulated, PyCUDA over a fake driver, and a real one."""
+"""What a test of the GPU runs on: the emulator, PyCUDA over a fake driver, a real device."""
 
 from __future__ import annotations
 

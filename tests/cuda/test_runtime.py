@@ -14,7 +14,7 @@ from fusejit.backends.cuda.runtime import Loaded, Stopped
 from fusejit.backends.held import Held
 from fusejit.backends.plan import Role
 from fusejit.errors import DeviceError
-from tests.cuda.programs import ADD, BEYOND, F32, N, TWICE, Building, sum_of_times
+from tests.cuda.programs import ADD, BEYOND, F32, TWICE, Building, N, sum_of_times
 
 X = np.arange(N, dtype=np.float32)
 
@@ -148,7 +148,8 @@ def test_products(
         np.ascontiguousarray(x.swapaxes(1, 2) if flip else x).astype(dtype)
         for x, flip in zip((a, b), transposed, strict=True)
     ]
-    strides = [(1, x.shape[2]) if f else (x.shape[2], 1) for x, f in zip(stored, transposed)]
+    pairs = zip(stored, transposed, strict=True)
+    strides = [(1, x.shape[2]) if flip else (x.shape[2], 1) for x, flip in pairs]
     made = Building()
     slots = [made.slot(Role.INPUT, x.shape, np.dtype(dtype)) for x in stored]
     out = made.slot(Role.OUTPUT, (batch, m, n), np.dtype(dtype))
@@ -248,7 +249,7 @@ def test_a_write_beyond_a_block_is_an_error_that_names_the_kernel(
     made = Building()
     x, out = made.slot(Role.INPUT, (1024,)), made.slot(Role.OUTPUT, (1024,))
     made.launch(BEYOND, x, x, out, 1024)
-    with pytest.raises(DeviceError, match="/gpu:0: .*beyond.*has written beyond|beyond: a write"):
+    with pytest.raises(DeviceError, match=r"/gpu:0: .*beyond.* beyond a block"):
         run(device.load(made.program()), np.zeros(1024, np.float32))
 
 

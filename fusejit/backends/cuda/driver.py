@@ -13,9 +13,10 @@ them can meet.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -259,25 +260,18 @@ class PyCudaDriver:
         self._context.detach()
         self._lib.pop()  # which detaching does, unless a context is primary
 
-    def _noted(self) -> _Noted:
+    @contextlib.contextmanager
+    def _noted(self) -> Iterator[None]:
         """PyCUDA itself must know which context is current where it makes or frees something."""
-        return _Noted(self._context)
+        self._context.push()
+        try:
+            yield
+        finally:
+            self._context.pop()
+            self._lib.exchange(self._handle)  # it has made current what it knew before
 
 
 _NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING
-
-
-class _Noted:
-    __slots__ = ("_context",)
-
-    def __init__(self, context: Any) -> None:
-        self._context = context
-
-    def __enter__(self) -> None:
-        self._context.push()
-
-    def __exit__(self, *_: object) -> None:
-        self._context.pop()
 
 
 class _PyCudaFunction:

@@ -15,6 +15,7 @@ _THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE: other threads may go on allocating 
 _SIGNATURES: dict[str, list[Any]] = {
     "cuCtxPushCurrent_v2": [c_void_p],
     "cuCtxPopCurrent_v2": [POINTER(c_void_p)],
+    "cuCtxSetCurrent": [c_void_p],
     "cuGetErrorString": [c_int, POINTER(c_char_p)],
     "cuStreamBeginCapture_v2": [c_void_p, c_int],
     "cuStreamEndCapture": [c_void_p, POINTER(c_void_p)],
@@ -51,6 +52,10 @@ class LibCuda:
         result = self._pop(self._popped)
         if result:
             self._fail(result)
+
+    def exchange(self, context: c_void_p) -> None:
+        """Make a context current in the place of the one that is."""
+        self._check(self._library.cuCtxSetCurrent(context))
 
     def begin_capture(self, stream: int) -> None:
         """What is given to the stream from now on does not run, but is noted."""

@@ -42,7 +42,7 @@ def names(include: Path) -> list[str]:
 
 
 def library(folder: Path, include: Path, *sources: Path) -> Path:
-    """libcuda.so.1: `sources`, and for all other functions one that says CUDA_ERROR_NOT_SUPPORTED."""
+    """libcuda.so.1: `sources`, and all other functions, which say CUDA_ERROR_NOT_SUPPORTED."""
     rest = folder / "rest.cpp"
     body = "__attribute__((weak)) int {}() {{ return 801; }}"
     rest.write_text('extern "C" {\n' + "\n".join(map(body.format, names(include))) + "\n}\n")
