@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from typing import TypeAlias
 
 from ...ir.graph import Graph
 from ...scalar import DType
 from ..arena import ALIGNMENT, place_temporaries
 from ..base import Loop
-from ..lower import lowered
+from ..lower import Lowered, lowered
 from ..plan import Guard, Matmul, Opaque, Operand, Role, Slot, Step, Strip
 from ..strips import gathered, strips_of
-from . import loops, reductions, rows
+from . import loops, matmul, reductions, rows
+from .matmul import Following, following
 from .program import Check, Command, Host, Limits, Multiply, Program
 
 
@@ -24,16 +29,20 @@ def program_of(graph: Graph, limits: Limits, blas: bool) -> Program:
         blas: whether products are left to the BLAS of the device, or computed by generated code.
     """
     found = lowered(graph, whole=True)
-    opened, _ = gathered(found.steps, rows.room())
+    pairs = {} if blas else _pairs(found)
+    together = {id(then.step) for then, _ in pairs.values()} | pairs.keys()
+    opened, _ = gathered(found.steps, rows.room(lambda step: id(step) in together))
     touched = strips_of(opened)
     formed = [rows.strip_of(found.slots, each, touched, limits) for each in opened]
     inside = {slot: made for strip in formed for slot, made in strip.scratch.items()}
+    for product in found.steps:
+        if id(product) in pairs and not pairs[id(product)][1]:
+            slot = product.operands[2].slot
+            inside[slot] = replace(found.slots[slot], role=Role.SCRATCH)
     slots = [inside.get(number, slot) for number, slot in enumerate(found.slots)]
-    ends = list(accumulate(len(strip.steps) for strip in formed))
-    spans = [Strip(end - len(strip.steps), end) for strip, end in zip(formed, ends, strict=True)]
     steps = [step for strip in formed for step in strip.steps]
-    placed, arena = place_temporaries(slots, steps, spans, reuse=True)
-    writer = _Writer(list(placed), arena, limits, blas)
+    placed, arena = place_temporaries(slots, steps, list(_spans(formed, pairs)), reuse=True)
+    writer = _Writer(list(placed), arena, limits, blas, pairs)
     for strip in formed:
         writer.strip(strip)
     return Program(
@@ -47,27 +56,64 @@ def program_of(graph: Graph, limits: Limits, blas: bool) -> Program:
     )
 
 
+Pairs: TypeAlias = "dict[int, tuple[Following, bool]]"
+"""id of a product -> the loop right after it that is to be one kernel with it, and whether others
+read the product, too."""
+
+
+def _pairs(found: Lowered) -> Pairs:
+    touches = Counter(operand.slot for step in found.steps for operand in step.operands)
+    pairs: Pairs = {}
+    for product, step in pairwise(found.steps):
+        if not isinstance(product.code, Matmul):
+            continue
+        then = following(product, step)
+        if then is not None:
+            slot = product.operands[2].slot
+            both = 1 + sum(operand.slot == slot for operand in step.operands)
+            stored = found.slots[slot].role is not Role.TEMPORARY or touches[slot] > both
+            pairs[id(product)] = (then, stored)
+    return pairs
+
+
+def _spans(formed: Sequence[rows.Strip], pairs: Pairs) -> Iterator[Strip]:
+    """What runs side by side: the steps of a strip, a product and the loop after it."""
+    first = 0
+    for strip in formed:
+        end = first + len(strip.steps)
+        if id(strip.steps[0]) in pairs:
+            continue  # the next strip is its loop
+        yield Strip(first, end)
+        first = end
+
+
 class _Writer:
     """Commands in order, and the slots that they need beyond those of the graph."""
 
-    def __init__(self, slots: list[Slot], arena: int, limits: Limits, blas: bool) -> None:
+    def __init__(
+        self, slots: list[Slot], arena: int, limits: Limits, blas: bool, pairs: Pairs
+    ) -> None:
         self.slots = slots
-        self.limits, self.blas = limits, blas
+        self.limits, self.blas, self.pairs = limits, blas, pairs
+        self.after = {id(then.step) for then, _ in pairs.values()}
         self.commands: list[Command] = []
         self.placed = self.arena = arena
 
     def strip(self, strip: rows.Strip) -> None:
         if len(strip.steps) > 1:
             self.commands.append(rows.launch(strip, self.limits))
-        else:
+        elif id(strip.steps[0]) not in self.after:
             self.step(strip.steps[0])
 
     def step(self, step: Step) -> None:
         code = step.code
         if isinstance(code, Loop):
             self.commands.append(loops.launch(step, self.limits))
-        elif isinstance(code, Matmul):
+        elif isinstance(code, Matmul) and self.blas:
             self.commands.append(Multiply(code, step.operands, step.meta, step.where))
+        elif isinstance(code, Matmul):
+            then, stored = self.pairs.get(id(step), (None, True))
+            self.commands.append(matmul.launch(step, then, stored, self.limits))
         elif isinstance(code, Opaque):
             self.commands.append(Host(code, step.operands, step.where))
         elif isinstance(code, Guard):

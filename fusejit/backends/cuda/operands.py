@@ -86,10 +86,9 @@ class Struct:
         return Operand(name, access, f"p.{name}", strides)
 
     def withdraw(self, operand: Operand) -> None:
-        """The operand is in shared memory: no pointer, but how far into it."""
+        """The operand is not in global memory: it has no pointer."""
         for pointers in (self.read, self.written):
             pointers[:] = [each for each in pointers if not each.endswith(f" {operand.name};")]
-        self.numbers.append(operand.name)
 
     def write(self, text: Text, narrow: bool) -> None:
         text.line(f"typedef {'int' if narrow else 'long long'} Index;")

@@ -6,7 +6,7 @@ block do, between steps. What lives only inside the strip is in shared memory if
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
@@ -31,14 +31,14 @@ TURN = 4096
 """Elements of a step that a block computes between two barriers, at least if rows are many."""
 
 
-def room() -> Room:
+def room(alone: Callable[[Step], bool]) -> Room:
     """What a strip may hold. Those that make one kernel have something to do with each other: else
     every combination of sizes would be a kernel of its own."""
-    return Room(ROW, MANY, STEPS, strangers=False, alone=_is_alone)
+    return Room(ROW, MANY, STEPS, strangers=False, alone=lambda s: alone(s) or _is_alone(s))
 
 
 def _is_alone(step: Step) -> bool:
-    """Whether a step is no part of a strip: what no thread of this block computes."""
+    """Whether a step is no part of a strip: what other blocks compute, too."""
     code = step.code
     if isinstance(code, Reduce):
         return part_of(step) < step.meta[1]
@@ -61,6 +61,8 @@ def strip_of(
 ) -> Strip:
     """How a strip is cut, and what of it is in shared memory."""
     steps, rows = tuple(formed.steps), formed.rows
+    if len(steps) == 1:
+        return Strip(steps, rows, rows, {}, 0)
     grain = _grain(steps, rows, limits)
     free = limits.shared - _space(steps)
     while True:
@@ -265,4 +267,5 @@ def _open(parameters: Struct, member: Member, prefix: str) -> _Part:
     for operand, inside in part._operands():
         if inside:
             parameters.withdraw(operand)
+            parameters.number(operand.name)  # how far into shared memory
     return part
