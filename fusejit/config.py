@@ -38,6 +38,7 @@ class Settings:
     log: str = ""  # "" or "recompiles": one line on stderr for each recording
     dump: str = ""  # a directory that receives the text of every stage, or ""
     default_float: str = "float32"  # dtype of Python floats: float32 or float64
+    device: str = "cpu"  # where tensors are made outside of every block of fj.device
     gpu: str = ""  # "" or "emulated": by the GPU's driver, or on the CPU, for tests
     num_threads: int = 0  # of native code; 0: one for each CPU that the process may use
     cache_dir: str = _user_cache()  # a directory that keeps compiled objects, or ""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from . import dispatch
+from .config import config
 from .errors import DeviceError
 
 if TYPE_CHECKING:
@@ -148,6 +149,19 @@ class _Here(threading.local):
 _here = _Here()
 
 
+def _make_here() -> None:
+    """Take the device of the settings where no block says another. It is started at first use."""
+    global used
+    before, _Here.name = _Here.name, parse(config.settings.device)
+    used = used or _Here.name != CPU
+    # Native calls know the CPU only; Python looks at its own thread. See `dispatch.push`.
+    dispatch.handlers_active.value += (_Here.name != CPU) - (before != CPU)
+
+
+_make_here()
+config.on_change(_make_here, "device")
+
+
 def current() -> str:
     """The device on which this thread makes tensors."""
     return _here.name
@@ -164,7 +178,6 @@ class at:
 
     def __enter__(self) -> str:
         self._before.append(_here.name)
-        # Native calls know the CPU only; Python looks at its own thread. See `dispatch.push`.
         dispatch.handlers_active.value += self._name != CPU
         _here.name = self._name
         return self._name

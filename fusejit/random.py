@@ -33,10 +33,14 @@ from .variable import Variable
 
 Shape = tuple[int, ...]
 
-state = Variable(
-    np.array([int.from_bytes(os.urandom(8)), 0], np.uint64), name="random.state", trainable=False
-)
-"""uint64[2]: the key that `seed` sets, and how many elements have been drawn."""
+with at(CPU):
+    state = Variable(
+        np.array([int.from_bytes(os.urandom(8)), 0], np.uint64),
+        name="random.state",
+        trainable=False,
+    )
+"""uint64[2]: the key that `seed` sets, and how many elements have been drawn. It is on the CPU, and
+numbers that are drawn for a GPU are computed there from key and counter: they are the same."""
 
 
 def seed(n: int, /) -> None:

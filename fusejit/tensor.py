@@ -276,7 +276,7 @@ def asarray(obj: Any, /, *, dtype: object = None, copy: bool | None = None) -> T
         tensor = as_operand(obj, wanted)
     if tensor._origin is None:
         tensor._origin = user_origin()
-    if devices.used and not isinstance(obj, Operators):
+    if devices.used and not isinstance(obj, Operators) and tensor.device != devices.current():
         tensor = tensor.to(devices.current())
     if wanted is not None and tensor.dtype != wanted:
         tensor = tensor.astype(wanted)
