@@ -11,7 +11,7 @@ from .. import dispatch
 from ..backends.plan import Guard, Plan
 from ..ir.graph import FUSED, GUARD, Graph, Node, Value
 from ..op import View
-from .trace import Trace
+from .trace import Program, Trace
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -74,7 +74,7 @@ def benchmark(
         first_call=sum(spent.values()) / 1e3,
         compile=spent.get("compile", 0.0) / 1e3,
         kernels_before=len(steps_before(trace.program.recorded)),
-        kernels_after=kernels_in(trace.program.plan),
+        kernels_after=kernels_of(trace.program),
         bytes_before=sum(map(bytes_moved, steps_before(trace.program.recorded))),
         bytes_after=sum(map(bytes_moved, trace.program.fused.nodes)),
     )
@@ -103,6 +103,16 @@ def steps_before(graph: Graph) -> list[Node]:
 def kernels_in(plan: Plan) -> int:
     """The steps that compute something: a guard only compares."""
     return sum(not isinstance(step.code, Guard) for step in plan.steps)
+
+
+def kernels_of(program: Program) -> int:
+    """What computes something in a replay, on any device."""
+    if not program.walked:
+        return kernels_in(program.plan)
+    return sum(
+        kernels_in(runs) if isinstance(runs, Plan) else len(runs.launches)
+        for _, runs in program.walk.programs()
+    )
 
 
 def bytes_moved(node: Node) -> int:

@@ -99,6 +99,7 @@ def text(facts: Facts) -> str:
         ["applies when", *(_beside(each.what, each.line) for each in facts.conditions)],
         *([["paths, each below the one that it leaves", *ways(facts)]] if facts.paths[1:] else []),
         ["kernels", *_listed(facts.kernels), *_beside_kernels(facts)],
+        *([["launches, in order", *facts.launches]] if facts.launches else []),
     ]
     strips = shared_rows(facts.plan)
     if strips:

@@ -24,8 +24,8 @@ from ..config import config
 from ..device import backend
 from ..dtypes import COMPILED
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
-from ..op import Contraction
-from .benchmark import bytes_moved, kernels_in, steps_before
+from ..op import Contraction, Transfer
+from .benchmark import bytes_moved, kernels_of, steps_before
 from .lines import Lines, SourceLine
 from .misses import describe_miss, path_of, shown
 from .trace import Program, Trace
@@ -113,7 +113,21 @@ class Facts:
 
     @property
     def plan(self) -> Plan:
-        return self.trace.runs.plan
+        return _plan(self.trace.runs)
+
+    @property
+    def launches(self) -> list[str]:
+        """What runs where Python walks the path, one line each."""
+        if not self.trace.runs.walked:
+            return []
+        from .launches import listed
+
+        return list(listed(self.trace.runs.walk))
+
+
+def _plan(program: Program) -> Plan:
+    """The native plan; one without steps if there is none."""
+    return Plan(program.recorded.name, (), (), (), (), 0) if program.walked else program.plan
 
 
 def facts_of(calls: Calls, trace: Trace, walked: Sequence[Any], run: float | None) -> Facts:
@@ -130,14 +144,14 @@ def facts_of(calls: Calls, trace: Trace, walked: Sequence[Any], run: float | Non
         paths=tuple(_paths(calls, trace, lines)),
         passed_over=_passed_over(calls, trace, walked),
         ops=len(before),
-        steps=kernels_in(program.plan),
-        packings=sum(isinstance(step.code, Pack) for step in program.plan.steps),
+        steps=kernels_of(program),
+        packings=sum(isinstance(step.code, Pack) for step in _plan(program).steps),
         moved=(sum(map(bytes_moved, before)), sum(map(bytes_moved, program.fused.nodes))),
         run=run,
         conditions=tuple(_conditions(trace, lines)),
         kernels=tuple(_kernels(program, lines)),
         in_place=tuple(n for n in program.fused.nodes if n not in working and n.op is not GUARD),
-        breaks=_breaks((*program.fused.notes, *program.plan.notes), lines),
+        breaks=_breaks((*program.fused.notes, *_plan(program).notes), lines),
     )
 
 
@@ -203,8 +217,9 @@ def _seen(read: bytes, dtype: np.dtype[Any]) -> str:
 def _kernels(program: Program, lines: Lines) -> list[Kernel]:
     working, storage = work_of(program.fused)
     strips: dict[int, int] = {}  # slot -> the first strip that touches it, which writes it
-    for number, strip in enumerate(program.plan.strips):
-        for step in program.plan.steps[strip.first : strip.end]:
+    plan = _plan(program)
+    for number, strip in enumerate(plan.strips):
+        for step in plan.steps[strip.first : strip.end]:
             for operand in step.operands:
                 strips.setdefault(operand.slot, number)
     uses = program.fused.uses()
@@ -237,6 +252,8 @@ def _kernels(program: Program, lines: Lines) -> list[Kernel]:
 def why_numpy(node: Node) -> str:
     """Why NumPy runs an op."""
     dtypes = dict.fromkeys(v.type.dtype for v in (*node.inputs, *node.outputs))
+    if isinstance(node.op, Transfer):
+        return "it is a copy between devices"
     foreign = [dtype.name for dtype in dtypes if dtype not in COMPILED]
     if foreign:
         return f"no kernel works on {', '.join(foreign)}"

@@ -130,6 +130,13 @@ class Function(NativeCallable):
 
         return assembly(self._calls.trace_of(args, kwargs))
 
+    def cuda_source(self, *args: Any, **kwargs: Any) -> str:
+        """The CUDA C of this call's kernels. Neither a GPU nor PyCUDA is needed: if the arguments
+        are on the CPU it is what would run on a GPU."""
+        from .launches import cuda_source
+
+        return cuda_source(self._calls.trace_of(args, kwargs))
+
     def benchmark(self, *args: Any, **kwargs: Any) -> Benchmark:
         """Time this call eager against fused; Variables keep their values."""
         from .benchmark import benchmark
@@ -174,7 +181,7 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
             the same object.
     Returns:
         A `Function`: callable like f, with `eager`, `explain`, `ir`, `graph`, `llvm`, `asm`,
-        `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
+        `cuda_source`, `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
     Raises:
         CaptureError: f is a coroutine function, a generator, a class, or not callable.
     Example:

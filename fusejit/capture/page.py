@@ -140,7 +140,7 @@ def document(facts: Facts) -> str:
         *_rest(facts),
         "<h2>Stages of the compiler</h2>",
         *_stages(facts),
-        _details("plan: buffers and steps, as they run", str(facts.plan)),
+        _details("plan: buffers and steps, as they run", _running(facts)),
         "<h2>Code of each kernel</h2>",
     ]
     for kernel, number in numbers.items():
@@ -154,6 +154,11 @@ def document(facts: Facts) -> str:
     if len(codes) > MAX_CODES:
         body.append(f"<p>{len(codes) - MAX_CODES} more: see f.llvm(*args) and f.asm(*args).</p>")
     return _html(facts.name, body, SCRIPT)
+
+
+def _running(facts: Facts) -> str:
+    """The plan, or what Python walks."""
+    return "\n".join(facts.launches) or str(facts.plan)
 
 
 def eager(found: Eager) -> str:

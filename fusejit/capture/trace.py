@@ -38,7 +38,7 @@ from ..config import config
 from ..device import CPU
 from ..dtypes import TensorType
 from ..frozen import frozen
-from ..ir.devices import is_plain
+from ..ir.devices import alone, is_plain
 from ..ir.graph import GUARD, Constant, Graph, Node, Value
 from ..op import Array, Op, Params
 from ..tensor import Tensor, detached, wrap
@@ -102,7 +102,9 @@ class Program:
         from ..passes import stages
 
         with collector.held_off():
-            return stages(self.recorded)
+            if not self.walked:
+                return stages(self.recorded)
+            return {**stages(alone(self.recorded)), "recorded": self.recorded}
 
     @property
     def fused(self) -> Graph:

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from ..backends.cuda.eager import load
 from ..backends.cuda.held import held
 from ..backends.cuda.program import Check
+from ..backends.cuda.program import Program as CudaProgram
 from ..backends.cuda.runtime import Stopped
 from ..backends.held import Held
 from ..backends.llvm.abi import laid_out
-from ..backends.plan import Guard
+from ..backends.plan import Guard, Plan
 from ..device import CPU, moved
 from ..frozen import frozen
 from ..ir.devices import Part, cut
@@ -82,6 +83,11 @@ class Walk:
             for v, device in self._results
         ]
 
+    def programs(self) -> Iterator[tuple[str, Plan | CudaProgram]]:
+        """What runs, in order, and on which device."""
+        for part in self.parts:
+            yield part.device, part.runs
+
     def stops(self) -> Iterator[tuple[int, Node]]:
         """The guards in the order in which they run: step number and node."""
         for part in self.parts:
@@ -104,9 +110,11 @@ class _OnCpu:
         from .trace import Program
 
         self.graph, self.guards = part.graph, part.guards
+        self.device = CPU
         self.first = first
         self.program = Program(part.graph)
-        self.steps = len(self.program.plan.steps)
+        self.runs = self.program.plan
+        self.steps = len(self.runs.steps)
 
     def run(self, values: Values) -> Halted | None:
         arrays = [laid_out(moved(values[v], CPU)) for v in self.graph.inputs]
@@ -117,7 +125,7 @@ class _OnCpu:
         return None
 
     def checks(self) -> list[int]:
-        return [n for n, s in enumerate(self.program.plan.steps) if isinstance(s.code, Guard)]
+        return [n for n, step in enumerate(self.runs.steps) if isinstance(step.code, Guard)]
 
     def held(self, step: int) -> Mapping[Value, Computed]:
         return {}  # it is in native memory, and gone when the plan has stopped
@@ -134,7 +142,8 @@ class _OnGpu:
         self.first = first
         self.program = Program(part.graph)
         self.loaded = load(self.program.fused, part.device)
-        self.steps = len(self.loaded.program.commands)
+        self.runs = self.loaded.program
+        self.steps = len(self.runs.commands)
 
     def run(self, values: Values) -> Halted | None:
         arrays = [moved(values[v], self.device) for v in self.graph.inputs]
@@ -145,9 +154,8 @@ class _OnGpu:
         return None
 
     def checks(self) -> list[int]:
-        commands = self.loaded.program.commands
-        return [n for n, command in enumerate(commands) if isinstance(command, Check)]
+        return [n for n, command in enumerate(self.runs.commands) if isinstance(command, Check)]
 
     def held(self, step: int) -> Mapping[Value, Computed]:
-        found = held(self.loaded.program, step)
+        found = held(self.runs, step)
         return {value: Computed(value, where) for value, where in found.items()}

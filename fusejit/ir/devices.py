@@ -85,6 +85,21 @@ def cut(graph: Graph) -> Cut:
     return cutting.finish()
 
 
+def alone(graph: Graph) -> Graph:
+    """`graph` without its copies if one device does all the rest; else as it is."""
+    found = cut(graph)
+    if len(found.parts) != 1:
+        return graph
+    values = [value for value, _ in found.results]
+    effects = zip((name for name, _ in graph.effects), values[len(graph.outputs) :], strict=True)
+    return replace(
+        graph,
+        nodes=found.parts[0].graph.nodes,
+        outputs=tuple(values[: len(graph.outputs)]),
+        effects=tuple(effects),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class _Made:
     """Where a value is made: how many parts come before at least, and the device."""

@@ -16,7 +16,7 @@ import numpy as np
 import optree
 
 import fusejit as fj
-from tests.modes import needs_recordings, needs_replays
+from tests.modes import needs_native_calls, needs_recordings
 
 
 def same(a: Any, b: Any) -> bool:
@@ -62,7 +62,7 @@ def one_eager_warning() -> Iterator[list[str]]:
 
 def frames(call: Callable[[], Any]) -> list[str]:
     """The Python functions that a call runs, itself aside."""
-    needs_replays()
+    needs_native_calls()
     seen: list[str] = []
     mine = call.__code__
 

@@ -45,6 +45,10 @@ class Limits:
     threads: int = 1024  # of a block
 
 
+ANY = Limits(sms=108, shared=48 << 10)
+"""A device to generate code for where there is none: all may have as much shared memory."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Launch:
     """Run a generated kernel."""
@@ -101,3 +105,8 @@ class Program:
     outputs: tuple[int, ...]
     arena: int  # bytes of temporaries
     values: Mapping[Value, Storage] = field(default_factory=dict)  # see `Plan.values`
+
+    @property
+    def launches(self) -> list[Launch | Multiply | Host]:
+        """The commands that compute something: a check only compares."""
+        return [command for command in self.commands if not isinstance(command, Check)]
