@@ -2,46 +2,55 @@
 
     python bench/check_gpu.py [--wheels FOLDER]
 
-With a folder of wheels nothing is fetched: they are installed beside what this Python has, into
-.gpu/, which may be removed afterwards. Without one, what is missing is installed from the index, and
-PyCUDA is built, which takes a minute of its own.
+With a folder of wheels nothing is fetched: they go into an environment of their own, .gpu/, that
+has all that this Python has and may be removed afterwards. Without one, what is missing
+is installed from the index, and PyCUDA is built, which takes a minute of its own.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import sys
 import time
+import venv
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-SITE = ROOT / ".gpu"
+HOME = ROOT / ".gpu"
 MINUTES = 8.0
 SPARE = 20.0  # seconds for what runs on a little
 TESTS = 200.0  # seconds at most, so that enough is left for the benchmark
 
-PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check", "install")
+PIP = (sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check")
 
 
-def install(wheels: Path | None) -> None:
-    if wheels is not None:
-        found = sorted(map(str, wheels.glob("*.whl")))
-        options = ("--no-index", "--no-deps", "--no-compile", "--upgrade", "--target", str(SITE))
-        subprocess.run([*PIP, *options, *found], check=True)
-        return
-    subprocess.run([sys.executable, "-m", "tests.cuda.fake_driver.build"], check=True, cwd=ROOT)
-    subprocess.run([*PIP, "--editable", ".[cuda,cublas]"], check=True, cwd=ROOT)
+def install(wheels: Path | None) -> str:
+    """Install what is missing; the Python that has it."""
+    if wheels is None:
+        subprocess.run([sys.executable, "-m", "tests.cuda.fake_driver.build"], check=True, cwd=ROOT)
+        subprocess.run([*PIP, "install", "--editable", ".[cuda,cublas]"], check=True, cwd=ROOT)
+        return sys.executable
+    found = sorted(map(str, wheels.glob("*.whl")))
+    if not found:
+        sys.exit(f"{wheels}: there are no wheels in it")
+    venv.create(HOME, with_pip=False, clear=True)
+    python = str(HOME / "bin" / "python")
+    (site,) = HOME.glob("lib/python*/site-packages")
+    beside = [path for path in sys.path if path.endswith("-packages")]
+    lines = [f"import site; site.addsitedir({path!r})" for path in beside]
+    (site / "beside.pth").write_text("\n".join(lines) + "\n")
+    pip = (*PIP, "--python", python, "install", "--no-index", "--no-deps")
+    subprocess.run([*pip, *found], check=True)
+    subprocess.run([*pip, "--no-build-isolation", "--editable", "."], check=True, cwd=ROOT)
+    return python
 
 
-def run(environment: dict[str, str], limit: float, *command: str) -> int:
+def run(python: str, limit: float, *command: str) -> int:
     """The exit status of a Python command; 124 if it took too long."""
     print("$ python", *command, flush=True)
     try:
-        return subprocess.run(
-            [sys.executable, *command], cwd=ROOT, env=environment, timeout=limit, check=False
-        ).returncode
+        return subprocess.run([python, *command], cwd=ROOT, timeout=limit, check=False).returncode
     except subprocess.TimeoutExpired:
         print(f"stopped after {limit:.0f} s")
         return 124
@@ -56,15 +65,14 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "bench" / "results")
     asked = parser.parse_args()
     end = time.monotonic() + 60 * MINUTES - SPARE
-    install(asked.wheels)
-    paths = [str(ROOT), *([str(SITE)] if asked.wheels else []), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))}
-    tests = ("-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests")
-    status = run(environment, TESTS, *tests)
+    python = install(asked.wheels)
+    status = run(
+        python, TESTS, "-m", "pytest", "-m", "gpu", "-q", "-p", "no:cacheprovider", "tests"
+    )
     left = end - time.monotonic()
     more = ("--tiny",) if asked.tiny else ()
     bench = ("bench/gpu.py", f"--minutes={left / 60:.2f}", f"--out={asked.out}", *more)
-    return run(environment, left + SPARE, *bench) or status
+    return run(python, left + SPARE, *bench) or status
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import subprocess
 import sys
@@ -233,6 +234,37 @@ def test_a_process_ends_well(kind: str) -> None:
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": "."}
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+_BESIDE = """
+import numpy as np
+import {other}
+from fusejit.backends.cuda.device import gpu
+from tests.cuda.programs import N, sum_of_times
+
+theirs = {make}
+loaded, x = gpu(0).load(sum_of_times(20)), gpu(0).upload(np.ones(N, np.float32))
+for _ in range(6):
+    theirs = theirs + 1
+    assert loaded.run([x])[0].host()[0] == 21
+assert float(theirs.sum()) == 6000
+"""
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(
+    ("other", "make"),
+    [("torch", "torch.zeros(1000, device='cuda')"), ("cupy", "cupy.zeros(1000)")],
+)
+def test_other_libraries_use_the_device_too(other: str, make: str) -> None:
+    devices.real(0)  # skips where there is none
+    if importlib.util.find_spec(other) is None:
+        pytest.skip(f"{other} is not installed")
+    command = [sys.executable, "-c", _BESIDE.format(other=other, make=make)]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": "."}
+    )
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
 
 
 # ---- which device there is

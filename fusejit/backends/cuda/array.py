@@ -6,10 +6,11 @@ mistake: `host` is the one way. Its elements are C-contiguous and, once it exist
 
 from __future__ import annotations
 
+from functools import partial
 from math import prod
 from threading import Lock
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import ref
 
 import numpy as np
 
@@ -37,19 +38,24 @@ class Spec:
         return f"{self.dtype}{list(self.shape)} on {self.device}"
 
 
-_specs: WeakValueDictionary[tuple[str, DType, tuple[int, ...]], Spec] = WeakValueDictionary()
+# A WeakValueDictionary would run Python code wherever the last array of a spec goes, in the midst of
+# the user's, where a recording takes it for a call.
+_specs: dict[tuple[str, DType, tuple[int, ...]], ref[Spec]] = {}
 _making = Lock()
 
 
 def spec_of(device: str, dtype: DType, shape: tuple[int, ...]) -> Spec:
     """The spec of arrays on "/gpu:N" of this dtype and shape."""
     key = (device, dtype, shape)
-    found = _specs.get(key)
+    known = _specs.get(key)
+    found = None if known is None else known()
     if found is None:
         with _making:
-            found = _specs.get(key)
+            known = _specs.get(key)
+            found = None if known is None else known()
             if found is None:
-                found = _specs[key] = Spec(*key)
+                found = Spec(*key)
+                _specs[key] = ref(found, partial(_specs.pop, key))
     return found
 
 

@@ -85,8 +85,10 @@ class Gpu:
         return self
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        self.driver.leave()
-        self._lock.release()
+        try:
+            self.driver.leave()
+        finally:
+            self._lock.release()
         if isinstance(error, self.driver.errors):
             raise DeviceError(f"device {self.name}: {error}") from error
 

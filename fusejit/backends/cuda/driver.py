@@ -256,6 +256,7 @@ class PyCudaDriver:
     def close(self) -> None:
         # All that is on the device goes with the context, and PyCUDA then knows that it is gone.
         # It would detach by itself when its object dies, but by a function for other contexts.
+        self._lib.closed = True
         self._context.push()
         self._context.detach()
         self._lib.pop()  # which detaching does, unless a context is primary

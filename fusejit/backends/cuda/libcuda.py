@@ -40,6 +40,8 @@ class LibCuda:
         self._push = library.cuCtxPushCurrent_v2
         self._pop = library.cuCtxPopCurrent_v2
         self._popped = ctypes.pointer(c_void_p())  # nobody reads it
+        self.closed = False
+        """Whether the device is given back, and graphs went with it: at the end of the process."""
 
     def push(self, context: c_void_p) -> None:
         """Make a context current on this thread."""
@@ -79,7 +81,8 @@ class LibCuda:
 
     def destroy(self, executable: int) -> None:
         """Forget a graph, once it has run."""
-        self._library.cuGraphExecDestroy(executable)
+        if not self.closed:
+            self._library.cuGraphExecDestroy(executable)
 
     def _check(self, result: int) -> None:
         if result:

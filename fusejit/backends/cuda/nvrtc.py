@@ -59,12 +59,12 @@ def images(sources: Sequence[Source], architecture: str) -> list[bytes]:
 def compile_all(sources: Sequence[Source], architecture: str) -> list[bytes]:
     """The cubins of sources; several processes share many."""
     processes = min(len(os.sched_getaffinity(0)), len(sources) // _A_PROCESS)
-    if processes < 2 or importlib.util.find_spec("cuda.bindings") is None:
+    if processes < 2 or not _has_nvrtc():
         return [compile_one(source, architecture)[0] for source in sources]
-    shares = [sources[i::processes] for i in range(processes)]
-    workers = [_worker(share, architecture) for share in shares]
-    results = [iter(_answer(worker)) for worker in workers]
-    return [next(results[i % processes]) for i in range(len(sources))]
+    workers = [_worker(sources[i::processes], architecture) for i in range(processes)]
+    answers = [worker.communicate() for worker in workers]
+    images = [_images(worker, *answer) for worker, answer in zip(workers, answers, strict=True)]
+    return [images[i % processes][i // processes] for i in range(len(sources))]
 
 
 def compile_one(
@@ -77,7 +77,7 @@ def compile_one(
         DeviceError: there is no compiler.
     """
     options = (f"--gpu-architecture={architecture}", *OPTIONS, *options)
-    if importlib.util.find_spec("cuda") and importlib.util.find_spec("cuda.bindings"):
+    if _has_nvrtc():
         return _by_nvrtc(source, options)
     nvcc = shutil.which("nvcc")
     if nvcc is None:
@@ -94,7 +94,7 @@ def _key(source: Source, architecture: str) -> str:
 @cache
 def version() -> str:
     """Of the compiler that is used."""
-    if importlib.util.find_spec("cuda") and importlib.util.find_spec("cuda.bindings"):
+    if _has_nvrtc():
         major, minor = _checked(_nvrtc().nvrtcVersion())
         return f"nvrtc {major}.{minor}"
     nvcc = shutil.which("nvcc")
@@ -104,6 +104,11 @@ def version() -> str:
 
 
 # ---- NVRTC
+
+
+def _has_nvrtc() -> bool:
+    found = importlib.util.find_spec
+    return found("cuda") is not None and found("cuda.bindings") is not None
 
 
 def _nvrtc() -> Any:
@@ -181,8 +186,7 @@ def work() -> None:
     json.dump([b64encode(image).decode() for image in made], sys.stdout)
 
 
-def _answer(worker: subprocess.Popen[str]) -> list[bytes]:
-    answer, errors = worker.communicate()
+def _images(worker: subprocess.Popen[str], answer: str, errors: str) -> list[bytes]:
     if worker.returncode:
-        raise LoweringError(f"compiling kernels failed: {errors.strip().splitlines()[-1:]}")
+        raise LoweringError(f"a process that compiles kernels has failed: {errors.strip()}")
     return [b64decode(image) for image in json.loads(answer)]
