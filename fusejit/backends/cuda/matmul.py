@@ -173,7 +173,7 @@ def matmul_source(shape: Shape, then: Epilogue, stored: bool) -> Source:
     parameters.write(text, narrow)
     if opened is not None:
         opened.functions(text)
-    head = f'extern "C" __global__ void __launch_bounds__({THREADS}) {NAME}(const Params p)'
+    head = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {NAME}(const Params p)'
     wide = SIDE if count > 1 else SIDE * across
     with text.block(head):
         text.line(f"const Index row = (Index)blockIdx.x * {SIDE * down};")

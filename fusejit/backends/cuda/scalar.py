@@ -100,6 +100,11 @@ _RULES: dict[str, Sequence[Rule]] = {
 _COLUMN = {"f": 0, "i": 1, "u": 2, "b": 3}
 
 
+def is_legal(prim: str, operand: DType) -> bool:
+    """Whether the language has `prim` for operands of this dtype."""
+    return operand in TYPES and _RULES[prim][_COLUMN[operand.kind]] is not None
+
+
 def wrapping(dtype: DType) -> str:
     """The unsigned type in which integers wrap: C promotes narrow ones to int, which does not."""
     return "unsigned long long" if dtype.itemsize == 8 else "unsigned"
