@@ -58,7 +58,7 @@ class Cublas:
         self._library: Any = None
         self._handle = c_void_p()
         self._workspace = 0
-        self._stream: int | None = None
+        self._stream: Any = None
 
     def product(self, code: Matmul, meta: Sequence[int]) -> Product:
         """C = A @ B as `plan.Matmul` says, a function of (A, B, C, stream)."""
@@ -81,8 +81,8 @@ class Cublas:
         )
 
         def multiply(from_a: int, from_b: int, to_c: int, stream: Any) -> None:
-            if stream.handle != self._stream:
-                self._use(stream.handle)
+            if stream is not self._stream:
+                self._use(stream)
             a.value, b.value, c.value = from_a, from_b, to_c
             status = call(*arguments)
             if status:
@@ -97,10 +97,10 @@ class Cublas:
             self._workspace = self._driver.allocate(WORKSPACE)
             self._library = library
 
-    def _use(self, stream: int) -> None:
+    def _use(self, stream: Any) -> None:
         """Go on in another stream; that makes cuBLAS forget its workspace."""
         library = self._library
-        _check(library.cublasSetStream_v2(self._handle, c_void_p(stream)))
+        _check(library.cublasSetStream_v2(self._handle, c_void_p(stream.handle)))
         workspace, size = c_void_p(self._workspace), ctypes.c_size_t(WORKSPACE)
         _check(library.cublasSetWorkspace_v2(self._handle, workspace, size))
         self._stream = stream

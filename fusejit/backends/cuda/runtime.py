@@ -214,7 +214,7 @@ class _Layout:
                     )
                 with gpu:
                     multiply = gpu.blas.product(command.code, command.meta)
-                return _Product(multiply, tuple(map(self._place, command.operands)))
+                return _product(multiply, list(map(self._place, command.operands)))
             case Check():
                 return _Guard(gpu, number, command.code.expected, self._place(command.operand))
             case Host():
@@ -278,20 +278,14 @@ def _upload_constants(gpu: Gpu, slots: Sequence[Slot]) -> dict[int, DeviceArray]
 # ---- commands that are no launches
 
 
-class _Product:
-    """A product by BLAS."""
+def _product(multiply: Callable[[int, int, int, Any], None], places: Sequence[Place]) -> Last:
+    """A product by BLAS. A function, since an object would take 0.2 us longer."""
+    (a, from_a), (b, from_b), (c, to_c) = places
 
-    __slots__ = ("_multiply", "_places")
+    def run(bound: list[int], stream: Any) -> None:
+        multiply(bound[a] + from_a, bound[b] + from_b, bound[c] + to_c, stream)
 
-    def __init__(
-        self, multiply: Callable[[int, int, int, Any], None], places: tuple[Place, ...]
-    ) -> None:
-        self._multiply = multiply
-        self._places = places
-
-    def __call__(self, bound: list[int], stream: Any) -> None:
-        a, b, c = [bound[number] + offset for number, offset in self._places]
-        self._multiply(a, b, c, stream)
+    return run
 
 
 class _Guard:
