@@ -38,7 +38,7 @@ class Spec:
         return f"{self.dtype}{list(self.shape)} on {self.device}"
 
 
-# A WeakValueDictionary would run Python code wherever the last array of a spec goes, in the midst of
+# A WeakValueDictionary would run Python code where the last array of a spec goes, in the midst of
 # the user's, where a recording takes it for a call.
 _specs: dict[tuple[str, DType, tuple[int, ...]], ref[Spec]] = {}
 _making = Lock()
