@@ -226,8 +226,13 @@ def dump(calls: Calls, trace: Trace, folder: str) -> None:
     stem = f"{calls.function.__name__.strip('<>')}.{calls.num_traces}"
     for stage, graph in trace.program.stages.items():
         (target / f"{stem}.{stage}.ir").write_text(str(graph), "utf-8")
-    (target / f"{stem}.plan").write_text(str(trace.program.plan), "utf-8")
-    (target / f"{stem}.ll").write_text(llvm(trace), "utf-8")
+    if trace.program.walked:
+        from .launches import cuda_source
+
+        (target / f"{stem}.cu").write_text(cuda_source(trace), "utf-8")
+    else:
+        (target / f"{stem}.plan").write_text(str(trace.program.plan), "utf-8")
+        (target / f"{stem}.ll").write_text(llvm(trace), "utf-8")
 
 
 def llvm(trace: Trace) -> str:
