@@ -13,8 +13,8 @@ import pytest
 
 from fusejit.backends.cuda import cublas, emulation
 from fusejit.backends.cuda.device import Gpu
-from fusejit.backends.cuda.driver import PyCudaDriver
-from fusejit.backends.cuda.emulated import EmulatedDriver
+from fusejit.backends.cuda.driver import Driver, PyCudaDriver
+from fusejit.backends.cuda.emulated import EmulatedDriver, libraries
 from fusejit.backends.cuda.program import Source
 from tests.cuda.fake_driver import build
 
@@ -23,12 +23,17 @@ KINDS = ("emulated", "fake", pytest.param("gpu", marks=pytest.mark.gpu))
 
 def make(kind: str, ordinal: int = 0) -> Gpu:
     """A device of a kind; the test is skipped where there is none."""
+    return Gpu(ordinal, driver(kind, ordinal))
+
+
+def driver(kind: str, ordinal: int) -> Driver:
+    """The driver of a device of a kind, likewise."""
     if kind == "gpu":
-        return Gpu(ordinal, real(ordinal))
+        return real(ordinal)
     reason = emulation.why_not()
     if reason is not None:
         pytest.skip(reason)
-    return Gpu(ordinal, EmulatedDriver(ordinal) if kind == "emulated" else faked(ordinal))
+    return EmulatedDriver(ordinal) if kind == "emulated" else faked(ordinal)
 
 
 def real(ordinal: int) -> PyCudaDriver:
@@ -80,7 +85,7 @@ def fake_library() -> ctypes.CDLL:
 
 def fake_images(sources: Sequence[Source]) -> list[bytes]:
     """Images that the fake driver loads."""
-    return [b"FAKE:" + bytes(emulation.compiled(source)) + b"\0" for source in sources]
+    return [b"FAKE:" + bytes(path) + b"\0" for path in libraries(sources)]
 
 
 def fake_counts() -> dict[str, int]:

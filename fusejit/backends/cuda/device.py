@@ -156,6 +156,7 @@ class Gpu:
     def close(self) -> None:
         """Give everything back, at the end of the process. What has failed before was an error
         then."""
+        atexit.unregister(self.close)
         self.allocator.close()
         with self:
             with contextlib.suppress(*self.driver.errors):

@@ -35,6 +35,7 @@ _ALIGNMENT = 256
 _RED_ZONE = 256  # bytes before and after each block that nobody may write
 _UNTOUCHED = 0xA5
 _POISON = 0xFF  # a NaN in every floating dtype, -1 as an integer
+_TOGETHER = 24  # kernels in a library: g++ takes as long to start as for one of them
 _compiling = threading.Lock()
 
 
@@ -68,8 +69,7 @@ class EmulatedDriver:
         self._blas = EmulatedBlas(self._memory) if blas else None
 
     def compile(self, sources: Sequence[Source]) -> list[bytes]:
-        with _compiling:  # files that compilers read are written
-            return [str(emulation.compiled(source)).encode() for source in sources]
+        return [str(path).encode() for path in libraries(sources)]
 
     def enter(self) -> None:
         self._current.value += 1
@@ -150,6 +150,16 @@ class EmulatedDriver:
         first = array.ctypes.data
         if not any(at <= first and first + array.nbytes <= at + n for at, n in self._pinned):
             raise EmulatorError("a copy from or to memory that is not pinned")
+
+
+def libraries(sources: Sequence[Source]) -> list[Path]:
+    """The library with the kernel of each source; a few are compiled together."""
+    found: list[Path] = []
+    with _compiling:  # files that compilers read are written
+        for first in range(0, len(sources), _TOGETHER):
+            part = sources[first : first + _TOGETHER]
+            found += [emulation.compiled(*part)] * len(part)
+    return found
 
 
 class _Depth(threading.local):
