@@ -31,6 +31,7 @@ from worker import HERE, LIMIT, Worker, installed
 OWN = ("gpu eager", "gpu fused")
 OTHERS = ("gpu torch", "gpu torch-compile", "gpu jax", "gpu cupy", "gpu cudnn")
 ROUNDS = 3
+LAUNCHES = 200  # in a program, to find out what one takes
 AGREEMENT = 1e-3  # relative, of norms; products of the libraries add in different orders
 
 NOTE = (
@@ -142,7 +143,9 @@ def bandwidth(results: dict[Case, dict[str, Found]], run: Run) -> Section:
     return Section("Bandwidth", note, ["", "bytes", "speed", "of a copy", "met"], rows, data)
 
 
-def costs(results: dict[Case, dict[str, Found]], peaks: dict[str, int]) -> Section:
+def costs(
+    results: dict[Case, dict[str, Found]], peaks: dict[str, int], launch: float | None
+) -> Section:
     """Host time, first calls and memory, of fusejit and PyTorch."""
     rows, data = [], {}
     for case, found in results.items():
@@ -156,7 +159,10 @@ def costs(results: dict[Case, dict[str, Found]], peaks: dict[str, int]) -> Secti
         rows.append(cells)
         data[str(case)] = {name: asdict(each) for name, each in found.items()}
     peak = ", ".join(f"{name} {n / 2**20:.0f} MiB" for name, n in peaks.items())
-    note = f"Time until a call returns, and first calls, compilation included. Peak memory: {peak}."
+    note = (
+        "Time until a call returns, and first calls, compilation included. "
+        f"Peak memory: {peak}. Host time of a launch that is in no graph: {time_cell(launch)}."
+    )
     head = [
         "",
         *(f"{n}, {what}" for n in ("eager", "fused", "compile") for what in ("host", "first")),
@@ -210,7 +216,7 @@ def main() -> None:
     sections = [
         times(results, [short(name) for name in names]),
         bandwidth(results, run),
-        costs(results, peaks),
+        costs(results, peaks, run.ask("fused", launches=LAUNCHES).get("host")),
     ]
     run.close()
     name = device_name()

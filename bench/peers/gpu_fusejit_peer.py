@@ -8,7 +8,10 @@ from typing import Any
 import numpy as np
 
 import fusejit as fj
+from fusejit.backends.cuda import graphs
 from fusejit.backends.cuda.device import gpu
+from fusejit.backends.cuda.program import Launch, Program, Source
+from fusejit.backends.plan import Operand, Role, Slot
 from fusejit_peer import eager, fused
 from gpu_protocol import Device, serve
 from protocol import Call, Peer
@@ -34,6 +37,24 @@ def copy(nbytes: int) -> Call:
     return call
 
 
+NOTHING = Source(
+    "nothing",
+    "struct Params { const void* x; void* y; };\n"
+    'extern "C" __global__ void nothing(const Params p) {}\n',
+)
+
+
+def launches(number: int) -> Call:
+    """Each a launch of its own, none a part of a graph."""
+    kind = np.dtype(np.float32)
+    slots = (Slot(Role.INPUT, kind, (1,)), Slot(Role.OUTPUT, kind, (1,)))
+    launch = Launch(NOTHING, (1, 1, 1), (32, 1, 1), 0, (Operand(0), Operand(1)), b"")
+    graphs.RUNS = 10**9
+    loaded = gpu(0).load(Program("launches", slots, (launch,) * number, (0,), (1,), 0))
+    x = gpu(0).upload(np.zeros(1, np.float32))
+    return lambda: loaded.run([x])
+
+
 if __name__ == "__main__":
     function_of = fused if sys.argv[1] == "fused" else eager
     serve(
@@ -42,5 +63,6 @@ if __name__ == "__main__":
             wait=lambda: gpu(0).synchronize(),
             copy=copy,
             peak=lambda: gpu(0).memory_use().peak,
+            launches=launches,
         )
     )

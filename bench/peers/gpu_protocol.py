@@ -3,6 +3,7 @@
     {"case": name}      prepare it and call it once      -> {"first": seconds, "result": number}
     {"seconds": s}      calls in a row for about s       -> {"call": seconds, "host": seconds}
     {"copy": bytes}     copy them on the device          -> {"call": seconds}
+    {"launches": n}     a program of so many kernels that do nothing -> {"host": seconds for one}
     {"peak": true}      the most memory that arrays took -> {"peak": bytes}
 
 `host` is what a call takes until it returns.
@@ -31,6 +32,7 @@ class Device:
     wait: Callable[[], object]
     copy: Callable[[int], Call] | None = None  # a copy of so many bytes
     peak: Callable[[], int] | None = None
+    launches: Callable[[int], Call] | None = None  # of so many kernels that do nothing
 
 
 def serve(device: Device) -> None:
@@ -44,6 +46,9 @@ def serve(device: Device) -> None:
             return {"peak": _able(device.peak)()}
         if "copy" in request:
             return _measured(_able(device.copy)(request["copy"]), device, 0.1)
+        if "launches" in request:
+            number = request["launches"]
+            return {"host": _measured(_able(device.launches)(number), device, 0.1)["host"] / number}
         if "seconds" in request:
             assert call is not None
             return _measured(call, device, request["seconds"])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import os
 from collections.abc import Sequence
 from threading import Lock, RLock
 from typing import Any
@@ -69,6 +70,7 @@ class Gpu:
         self.limits = driver.limits
         self.allocator = Allocator(driver, self.name)
         self._lock = RLock()
+        self._process = os.getpid()
         self._functions: dict[Source, Function] = {}
         with self:
             self.stream = driver.stream()
@@ -79,8 +81,9 @@ class Gpu:
         self._lock.acquire()
         try:
             self.driver.enter()
-        except BaseException:
+        except BaseException as error:
             self._lock.release()
+            self._explain(error)
             raise
         return self
 
@@ -89,8 +92,12 @@ class Gpu:
             self.driver.leave()
         finally:
             self._lock.release()
+        self._explain(error)
+
+    def _explain(self, error: BaseException | None) -> None:
         if isinstance(error, self.driver.errors):
-            raise DeviceError(f"device {self.name}: {error}") from error
+            more = "" if os.getpid() == self._process else "; a forked process cannot use it"
+            raise DeviceError(f"device {self.name}: {error}{more}") from error
 
     def __repr__(self) -> str:
         return f"<Gpu {self.name}: {self.driver.name}>"
@@ -157,6 +164,8 @@ class Gpu:
         """Give everything back, at the end of the process. What has failed before was an error
         then."""
         atexit.unregister(self.close)
+        if os.getpid() != self._process:
+            return
         self.allocator.close()
         with self:
             with contextlib.suppress(*self.driver.errors):

@@ -170,7 +170,12 @@ def _worker(sources: Sequence[Source], architecture: str) -> subprocess.Popen[st
     pipe = subprocess.PIPE
     program = f"import {__name__} as it; it.work()"
     worker = subprocess.Popen(
-        [sys.executable, "-c", program], stdin=pipe, stdout=pipe, stderr=pipe, text=True
+        [sys.executable, "-c", program],
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert worker.stdin is not None
     json.dump([architecture, [[s.name, s.text] for s in sources]], worker.stdin)
