@@ -1,74 +1,42 @@
-"""NVRTC: what compiles, what is kept on disk, and who compiles many."""
+"""Every generated kernel compiles for the oldest and a recent architecture, and spills no register.
+
+No GPU and no driver are needed. NVRTC is slow and lets one thread compile, so many kernels make one
+translation unit, each in a namespace, and the units are tests that processes can share out.
+"""
 
 from __future__ import annotations
 
-from pathlib import Path
+import re
+from collections.abc import Sequence
 
 import pytest
 
 from fusejit.backends.cuda import nvrtc
 from fusejit.backends.cuda.program import Source
-from fusejit.config import config
-from fusejit.errors import DeviceError, LoweringError
-from tests.cuda.programs import ADD, TWICE, kernel
+from tests.cuda import suite
+from tests.cuda.emulate import sources
 
-needs_nvrtc = pytest.mark.skipif(not nvrtc._has_nvrtc(), reason="cuda-bindings is not installed")
+pytest.importorskip("cuda.bindings.nvrtc", reason="NVRTC (nvidia-cuda-nvrtc) is not installed")
 
-
-@needs_nvrtc
-@pytest.mark.parametrize("architecture", ["sm_75", "sm_90"])
-def test_an_image_is_machine_code(architecture: str) -> None:
-    image, said = nvrtc.compile_one(ADD, architecture, ("--ptxas-options=-v",))
-    assert image.startswith(b"\x7fELF") and b"add_two" in image
-    assert "0 bytes spill stores" in said
+ARCHITECTURES = ("sm_75", "sm_90")
+PARTS = 4
+_KERNEL = re.compile(r"Compiling entry function '(\w+)'.*?(\d+) bytes spill stores", re.DOTALL)
+_REGISTERS = re.compile(r"Used (\d+) registers")
 
 
-@needs_nvrtc
-def test_what_does_not_compile_says_where() -> None:
-    with pytest.raises(LoweringError, match=r"wrong: the kernel does not compile: wrong\.cu\(1\)"):
-        nvrtc.compile_one(Source("wrong", "int f( {"), "sm_90")
+def unit(members: Sequence[Source]) -> Source:
+    """Kernels as one translation unit."""
+    texts = (f"namespace unit_{source.name} {{\n{source.text}\n}}\n" for source in members)
+    return Source(members[0].name, "".join(texts))
 
 
-@needs_nvrtc
-def test_images_are_kept_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with config.override(cache_dir=str(tmp_path)):
-        made = nvrtc.images([ADD, TWICE], "sm_90")
-        monkeypatch.setattr(nvrtc, "compile_one", None)
-        assert nvrtc.images([TWICE, ADD, TWICE], "sm_90") == [made[1], made[0], made[1]]
-    assert len(list(tmp_path.iterdir())) == 2
-
-
-@needs_nvrtc
-def test_the_key_holds_the_architecture_and_the_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = nvrtc._key(ADD, "sm_90")
-    assert before != nvrtc._key(ADD, "sm_75")
-    assert before == nvrtc._key(Source(ADD.name, ADD.text), "sm_90")
-    monkeypatch.setattr(nvrtc, "version", lambda: "another")
-    assert before != nvrtc._key(ADD, "sm_90")
-
-
-@needs_nvrtc
-def test_processes_share_many_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvrtc, "_A_PROCESS", 2)
-    monkeypatch.setattr(nvrtc.os, "sched_getaffinity", lambda pid: {0, 1})
-    sources = [kernel(f"plus_{i}", f"p.a[i] + {i}.0f") for i in range(5)]
-    alone = [nvrtc.compile_one(source, "sm_90")[0] for source in sources]
-    assert nvrtc.compile_all(sources, "sm_90") == alone
-    with pytest.raises(LoweringError, match="does not compile"):
-        nvrtc.compile_all([*sources, Source("wrong", "int f( {")], "sm_90")
-
-
-def test_without_a_compiler_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvrtc, "_has_nvrtc", lambda: False)
-    monkeypatch.setattr(nvrtc.shutil, "which", lambda name: None)
-    with pytest.raises(DeviceError, match=r"pip install 'fusejit\[cuda\]'"):
-        nvrtc.compile_one(ADD, "sm_90")
-
-
-def test_nvcc_serves_where_there_is_no_nvrtc(monkeypatch: pytest.MonkeyPatch) -> None:
-    if nvrtc.shutil.which("nvcc") is None:
-        pytest.skip("there is no nvcc")
-    monkeypatch.setattr(nvrtc, "_has_nvrtc", lambda: False)
-    assert nvrtc.compile_one(ADD, "sm_90")[0].startswith(b"\x7fELF")
-    with pytest.raises(LoweringError, match="wrong: the kernel does not compile"):
-        nvrtc.compile_one(Source("wrong", "int f( {"), "sm_90")
+@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_every_kernel_compiles_without_spills(architecture: str, part: int) -> None:
+    members = sources(case.program for case in suite.everything())[part::PARTS]
+    image, log = nvrtc.compile_one(unit(members), architecture, ["--ptxas-options=-v"])
+    assert image
+    spills = {name: int(count) for name, count in _KERNEL.findall(log)}
+    assert spills.keys() == {source.name for source in members}
+    assert not any(spills.values()), {name: count for name, count in spills.items() if count}
+    assert max(map(int, _REGISTERS.findall(log))) <= 255

@@ -83,7 +83,7 @@ def test_products() -> None:
 
 @pytest.mark.parametrize("what", ["softmax", "log_softmax", "layer_norm", "cross_entropy"])
 def test_rows_are_one_kernel(what: str) -> None:
-    for size in ("6x3", "500x10", "40x64", "7x1001", "300x1024", "270x20000"):
+    for size in ("6x3", "500x10", "40x64", "7x1001", "300x1024"):
         assert kinds(named(suite.of_strips(), f"{what} {size}").program) == {"rows": 1}
 
 
@@ -97,8 +97,8 @@ def test_what_lives_in_a_strip_takes_no_memory_of_the_device() -> None:
 
 
 def test_rows_too_long_for_shared_memory_are_in_the_arena() -> None:
-    program = named(suite.of_strips(), "softmax 270x20000").program
-    assert program.arena >= 270 * 20000 * 4
+    program = named(suite.of_strips(), "softmax 256x13000").program
+    assert program.arena >= 256 * 13000 * 4
     assert kinds(program) == {"rows": 1}
 
 

@@ -1,4 +1,4 @@
-"""Reduce kernels as CUDA C: every form, extent and walk, and an order that only the extents decide."""
+"""Reduce kernels as CUDA C: every form, extent and walk, in an order that extents decide."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fusejit.backends.cuda.reductions import (
     team_of,
 )
 from fusejit.scalar import F32, F64, I64, DType, trace
-from tests.cuda.kernels import Array, call, needs_emulator
+from tests.cuda.kernels import LIMITS, Array, call, needs_emulator
 
 pytestmark = needs_emulator
 
@@ -62,7 +62,7 @@ def _in_order(values: Array) -> Array:
     return reduce(np.add, np.moveaxis(warps[..., 0], 1, 0))
 
 
-def _rows(kernel: Reduce, x: Array, order: Order, limits: Limits = Limits(3, 49152)) -> Array:
+def _rows(kernel: Reduce, x: Array, order: Order, limits: Limits = LIMITS) -> Array:
     kept, reduced = x.shape
     out = np.full(kept, 7, x.dtype)
     steps = [s // x.itemsize for s in x.strides]
@@ -99,7 +99,7 @@ def test_the_order_does_not_depend_on_strides(rng: np.random.Generator) -> None:
 @pytest.mark.parametrize("shape", _COLUMNS, ids=str)
 def test_columns(shape: tuple[int, int, int], rng: np.random.Generator) -> None:
     x = rng.integers(-9, 9, shape)  # integers, so that the order is another test's
-    kept, reduced, columns = shape
+    kept, _, columns = shape
     for order in Order:
         out = np.full((kept, columns), 7)
         meta = [*shape, *(s // 8 for s in x.strides), columns, 1]

@@ -28,11 +28,14 @@ from .operands import (
 )
 from .program import Launch, Limits, Source
 from .scalar import emit
-from .text import NAME, TYPES, Text, source
+from .text import TYPES, Text, kernel_head, source
 
 THREADS = 256
 BLOCKS = 8
 """Blocks of a grid for each multiprocessor: all the threads that it holds."""
+RESIDENT = 2
+"""Blocks that a multiprocessor surely holds: of 128 registers a thread. Left to itself the compiler
+gives 32 to 48, and spills values of long programs."""
 LIBRARIES = ("device.cuh", "scalar.cuh", "memory.cuh")
 
 
@@ -86,8 +89,7 @@ def loop_source(kernel: Loop, width: int, narrow: bool) -> Source:
     opened = open_loop(parameters, kernel, "")
     parameters.write(text, narrow)
     opened.functions(text)
-    head = f'extern "C" __global__ void __launch_bounds__({THREADS}) {NAME}(const Params p)'
-    with text.block(head):
+    with text.block(kernel_head(THREADS, RESIDENT)):
         total = " * ".join(opened.extents)
         text.line(f"const Index total = {total};")
         text.line(f"const Index first = (Index)blockIdx.x * {THREADS} + threadIdx.x;")

@@ -19,7 +19,7 @@ from ..plan import Matmul, Step
 from .loops import LIBRARIES, THREADS, Opened, open_loop
 from .operands import NARROW, Struct, firsts_of, fits_narrow, packed, rows_of
 from .program import Launch, Limits, Source
-from .text import NAME, TYPES, Text, source
+from .text import TYPES, Text, kernel_head, source
 
 SIDE, DEPTH = 16, 16
 RANGES = 4
@@ -173,9 +173,8 @@ def matmul_source(shape: Shape, then: Epilogue, stored: bool) -> Source:
     parameters.write(text, narrow)
     if opened is not None:
         opened.functions(text)
-    head = f'extern "C" __global__ void __launch_bounds__({THREADS}, 1) {NAME}(const Params p)'
     wide = SIDE if count > 1 else SIDE * across
-    with text.block(head):
+    with text.block(kernel_head(THREADS, resident=1)):
         text.line(f"const Index row = (Index)blockIdx.x * {SIDE * down};")
         text.line(f"const int x = threadIdx.x % {SIDE}, y = threadIdx.x / {SIDE};")
         batches = "Index batch = blockIdx.z; batch < p.batch; batch += gridDim.z"

@@ -17,7 +17,7 @@ from ...scalar import DType, trace
 from ..base import Access, Form, Reduce, Walk
 from ..plan import Operand as Place
 from ..plan import Step
-from .loops import LIBRARIES, THREADS, blocks, read_pack, write_element, write_pack
+from .loops import LIBRARIES, RESIDENT, THREADS, blocks, read_pack, write_element, write_pack
 from .operands import (
     Operand,
     Struct,
@@ -30,7 +30,7 @@ from .operands import (
 )
 from .program import Launch, Limits, Source
 from .scalar import emit
-from .text import NAME, Text, literal, source
+from .text import Text, kernel_head, literal, source
 
 VECTOR = 4
 """Neighbouring elements of a thread, whatever their size: the order must not depend on dtypes."""
@@ -158,8 +158,7 @@ def reduce_source(kernel: Reduce, wide: bool, narrow: bool) -> Source:
     size = parameters.number("size")
     parameters.write(text, narrow)
     opened.functions(text)
-    head = f'extern "C" __global__ void __launch_bounds__({THREADS}) {NAME}(const Params p)'
-    with text.block(head):
+    with text.block(kernel_head(THREADS, RESIDENT)):
         reduced = opened.extents[1]
         text.line(f"const Index low = blockIdx.y * {size};  // of this part")
         text.line(f"const Index length = {reduced} - low < {size} ? {reduced} - low : {size};")

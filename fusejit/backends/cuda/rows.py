@@ -16,11 +16,11 @@ from ..plan import Operand as Place
 from ..plan import Slot, Step
 from ..strips import Open, Room, scratch
 from . import reductions
-from .loops import BLOCKS, LIBRARIES, THREADS, Opened, loop_width, open_loop
+from .loops import BLOCKS, LIBRARIES, RESIDENT, THREADS, Opened, loop_width, open_loop
 from .operands import Operand, Struct, fits_narrow, packed, rows_of
 from .program import Launch, Limits, Source
 from .reductions import OpenedReduce, is_wide, lanes_of, open_reduce, part_of, space_of, team_of
-from .text import NAME, Text, source
+from .text import Text, kernel_head, source
 
 ROW, MANY = 64 * 1024, 256
 """Bytes of a row up to which few rows are a strip, though they occupy few multiprocessors; rows
@@ -190,8 +190,7 @@ def rows_source(members: tuple[Member, ...], narrow: bool) -> Source:
     parameters.write(text, narrow)
     for part in parts:
         part.functions(text)
-    head = f'extern "C" __global__ void __launch_bounds__({THREADS}) {NAME}(const Params p)'
-    with text.block(head):
+    with text.block(kernel_head(THREADS, RESIDENT)):
         loop = f"Index row = blockIdx.x * {grain}; row < {rows}; row += gridDim.x * {grain}"
         with text.block(f"for ({loop})"):
             text.line(f"const Index turn = {rows} - row < {grain} ? {rows} - row : {grain};")

@@ -93,6 +93,12 @@ NAME = "KERNEL"
 """Stands for the kernel's name until its text is complete: the name is made from that."""
 
 
+def kernel_head(threads: int, resident: int) -> str:
+    """The first line of a kernel: threads of a block, blocks that a multiprocessor must hold."""
+    bounds = f"__launch_bounds__({threads}, {resident})"
+    return f'extern "C" __global__ void {bounds} {NAME}(const Params p)'
+
+
 def source(kind: str, libraries: tuple[str, ...], text: Text) -> Source:
     """A translation unit: hand-written files, then the generated lines."""
     whole = "\n".join((*map(library, libraries), *text.lines, ""))
