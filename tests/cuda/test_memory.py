@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fusejit.backends.cuda import emulation, memory
+from fusejit.backends.cuda import emulation, graphs, memory
 from fusejit.backends.cuda.device import Gpu
 from fusejit.backends.cuda.emulated import EmulatedDriver
 from fusejit.backends.cuda.memory import size_class
@@ -106,6 +106,18 @@ def test_what_only_a_cycle_holds_makes_room(small: Gpu) -> None:
         small.empty(F32, (150_000,))
     finally:
         gc.enable()
+
+
+def test_the_memory_of_graphs_makes_room(small: Gpu) -> None:
+    loaded, x = small.load(sum_of_times(30, n=20_000)), small.upload(np.ones(20_000, np.float32))
+    for _ in range(graphs.RUNS + 2):
+        result = loaded.run([x])
+    assert loaded._graph is not None and loaded._graph.captured
+    large = small.empty(F32, (150_000,))
+    assert not loaded._graph.captured and large.nbytes == 600_000
+    del large
+    for each in (result, loaded.run([x])):
+        assert isinstance(each, list) and (each[0].host() == 31).all()
 
 
 def test_out_of_memory_says_what_is_used_and_changes_nothing(small: Gpu) -> None:

@@ -13,6 +13,7 @@ import os
 from collections.abc import Sequence
 from threading import Lock, RLock
 from typing import Any
+from weakref import ref
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from ...errors import DeviceError
 from ...scalar import DType
 from .array import DeviceArray, spec_of
 from .driver import Driver, Function, PyCudaDriver
+from .graphs import Replayer
 from .memory import Allocator, MemoryUse, Staging
 from .program import Program, Source
 from .runtime import Loaded
@@ -68,7 +70,8 @@ class Gpu:
         self.name = f"/gpu:{ordinal}"
         self.driver = driver
         self.limits = driver.limits
-        self.allocator = Allocator(driver, self.name)
+        self.allocator = Allocator(driver, self.name, self._drop_graphs)
+        self._replayers: set[ref[Replayer]] = set()  # a WeakSet runs Python code at any time
         self._lock = RLock()
         self._process = os.getpid()
         self._functions: dict[Source, Function] = {}
@@ -132,6 +135,12 @@ class Gpu:
             self._staging.download(found.reshape(-1).view(np.uint8), address)
         return found
 
+    def replayer(self, sizes: Sequence[int], inputs: int, arena: int) -> Replayer:
+        """A new `Replayer`, whose graph goes if memory is short."""
+        made = Replayer(self, sizes, inputs, arena)
+        self._replayers.add(ref(made, self._replayers.discard))
+        return made
+
     def load(self, program: Program) -> Loaded:
         """`program` with its kernels on the device, ready to run."""
         return Loaded(self, program)
@@ -159,6 +168,12 @@ class Gpu:
         """Give memory that is kept for reuse back to the device; how many bytes."""
         with self:
             return self.allocator.release()
+
+    def _drop_graphs(self) -> None:
+        for each in list(self._replayers):
+            replayer = each()
+            if replayer is not None:
+                replayer.drop()
 
     def close(self) -> None:
         """Give everything back, at the end of the process. What has failed before was an error

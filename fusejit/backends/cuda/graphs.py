@@ -58,6 +58,11 @@ class Replayer:
         """Whether there is a graph by now."""
         return self._graph is not None
 
+    def drop(self) -> None:
+        """Give its memory back; the program is walked for good."""
+        self._graph = None
+        self._runs = RUNS + 1
+
     def run(self, bound: list[int], launch: Callable[[list[int], int, Any], None]) -> bool:
         """Replay with these inputs and outputs; False while the program is to be walked.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import gc
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from threading import RLock
 from typing import Any, TypeAlias
@@ -63,11 +64,13 @@ class Allocator:
     Args:
         driver: where memory comes from.
         name: of the device, for errors.
+        spare: drops arrays that one can do without.
     """
 
-    def __init__(self, driver: Driver, name: str) -> None:
+    def __init__(self, driver: Driver, name: str, spare: Callable[[], None]) -> None:
         self._driver = driver
         self._name = name
+        self._spare = spare
         self._lock = RLock()  # held for no call of the driver's, which may wait for the device
         self._free: dict[int, list[int]] = {}  # class -> addresses, the last used last
         self._used = self._peak = self._kept = self._blocks = 0
@@ -135,10 +138,13 @@ class Allocator:
         self._peak = max(self._peak, self._used)
 
     def _grow(self, nbytes: int, size: int) -> int:
-        """A new block; what is kept, and what only a cycle of references holds, makes room."""
-        for make_room in (None, self.release, self._collect):
-            if make_room is not None:
-                make_room()
+        """A new block; what is kept makes room, then what only a cycle of references holds, then
+        what one can do without."""
+        with contextlib.suppress(OutOfMemory):
+            return self._driver.allocate(size)
+        for drop in (_nothing, gc.collect, self._spare):
+            drop()
+            self.release()
             with contextlib.suppress(OutOfMemory):
                 return self._driver.allocate(size)
         free, total = self._driver.memory()
@@ -148,16 +154,16 @@ class Allocator:
             "Drop tensors that are not needed any more, or use smaller batches."
         )
 
-    def _collect(self) -> None:
-        gc.collect()
-        self.release()
-
 
 def size_class(nbytes: int) -> int:
     """The size of the block that holds `nbytes`."""
     size = max(nbytes, _LEAST)
     step = max(_LEAST, (1 << (size - 1).bit_length()) // (2 * _STEPS))
     return -(-size // step) * step
+
+
+def _nothing() -> None:
+    pass
 
 
 def _mib(nbytes: int) -> str:

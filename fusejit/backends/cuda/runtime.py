@@ -26,7 +26,7 @@ from ...scalar import DType
 from ..held import Held
 from ..plan import Operand, Role, Slot
 from .array import DeviceArray, spec_of
-from .graphs import Replayer, worth_it
+from .graphs import worth_it
 from .memory import Buffer
 from .program import Check, Command, Dim, Host, Launch, Multiply, Program
 
@@ -80,7 +80,7 @@ class Loaded:
         self._stretches = layout.stretches(gpu, self._parameters.view)
         sizes = [spec.nbytes for spec in (*self._inputs, *self._outputs)]
         self._graph = (
-            Replayer(gpu, sizes, len(self._inputs), program.arena)
+            gpu.replayer(sizes, len(self._inputs), program.arena)
             if worth_it(program, sizes)
             else None
         )
