@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fusejit.backends.base import Loop, Reduce
-from fusejit.backends.cuda import emulation, loops, reductions
+from fusejit.backends.cuda import cuts, emulation, loops
 from fusejit.backends.cuda.emulation import Order
 from fusejit.backends.cuda.program import Launch, Limits
 from fusejit.backends.plan import Operand, Step
@@ -47,7 +47,7 @@ def call(
     if isinstance(kernel, Loop):
         launches = [loops.launch(step, limits)]
     else:
-        launches = reductions.launches(step, limits, temporary)
+        launches = cuts.launches([step], limits, temporary)
     for launch in launches:
         addresses = [arrays[place.slot].ctypes.data for place in launch.operands]
         run(launch, addresses, order)

@@ -144,3 +144,49 @@ def test_a_reduction_has_the_same_bits_alone_and_in_a_strip(rng: np.random.Gener
             build([program])
             found.append(orders(program, inputs)[0].tobytes())
         assert found[0] == found[1]
+
+
+def test_the_gradients_of_rows_are_two_kernels_at_most() -> None:
+    for what in ("softmax'", "log_softmax'", "cross_entropy'"):
+        assert kinds(named(suite.of_strips(), f"{what} 40x64").program) == {"rows": 1}
+    # Its scale and its bias are summed over the rows, side by side.
+    program = named(suite.of_strips(), "layer_norm' 40x64").program
+    assert kinds(program) == {"rows": 1, "reduce": 1}
+
+
+def _ranges(program: Program, launch: Launch) -> tuple[list[range], list[range]]:
+    """The bytes of the arena that a launch reads, and those that it writes."""
+    found: tuple[list[range], list[range]] = ([], [])
+    for number, operand in enumerate(launch.operands):
+        slot = program.slots[operand.slot]
+        if slot.role is Role.TEMPORARY:
+            written = number >= len(launch.operands) - launch.written
+            found[written].append(range(slot.offset, slot.offset + slot.bytes))
+    return found
+
+
+def test_what_a_launch_writes_is_not_what_other_blocks_of_it_read() -> None:
+    for case in (*suite.of_strips(), *suite.of_products()):
+        for launch in case.program.commands:
+            assert isinstance(launch, Launch)
+            read, written = _ranges(case.program, launch)
+            for one in read:
+                for other in written:
+                    in_place = one == other and not launch.source.name.startswith("matmul")
+                    assert in_place or not range(
+                        max(one.start, other.start), min(one.stop, other.stop)
+                    )
+
+
+def test_temporaries_of_later_launches_may_take_their_place() -> None:
+    """A chain of products and of sums of all, each of which needs room for itself alone."""
+
+    def chain(x: fj.Tensor, w: fj.Tensor) -> fj.Tensor:
+        for _ in range(4):
+            x = fj.tanh(x @ w) * fj.sum(x)
+        return x
+
+    x, w = np.ones((64, 1024), "f") / 512, np.ones((1024, 1024), "f") / 1024
+    graph, _ = suite.graph_of(chain, x, w)
+    program = program_of(graph, suite.LIMITS, blas=False)
+    assert program.arena < 3 * x.nbytes

@@ -8,20 +8,19 @@ import numpy as np
 import pytest
 
 from fusejit.backends.base import Access, Form, Reduce, Walk
-from fusejit.backends.cuda.emulation import Order
-from fusejit.backends.cuda.loops import THREADS
-from fusejit.backends.cuda.program import Limits
-from fusejit.backends.cuda.reductions import (
-    DEPTH,
+from fusejit.backends.cuda.cuts import (
     LANES_FROM,
     MANY_ROWS,
     PART,
     PART_ROWS,
-    VECTOR,
     WARP_ROW,
     lanes_of,
     team_of,
 )
+from fusejit.backends.cuda.emulation import Order
+from fusejit.backends.cuda.loops import THREADS
+from fusejit.backends.cuda.program import Limits
+from fusejit.backends.cuda.reductions import DEPTH, VECTOR
 from fusejit.scalar import F32, F64, I64, DType, trace
 from tests.cuda.kernels import LIMITS, Array, call, needs_emulator
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from typing import TypeAlias
 
+from ...config import config
 from ...ir.graph import Graph
 from ...scalar import DType
 from ..arena import ALIGNMENT, place_temporaries
-from ..base import Loop
+from ..base import Loop, Reduce
 from ..lower import Lowered, lowered
 from ..plan import Guard, Matmul, Opaque, Operand, Role, Slot, Step, Strip
 from ..strips import gathered, strips_of
-from . import loops, matmul, reductions, rows
+from . import cuts, loops, matmul, rows
 from .matmul import Following, following
 from .program import Check, Command, Host, Limits, Multiply, Program
 
@@ -40,11 +41,14 @@ def program_of(graph: Graph, limits: Limits, blas: bool) -> Program:
             slot = product.operands[2].slot
             inside[slot] = replace(found.slots[slot], role=Role.SCRATCH)
     slots = [inside.get(number, slot) for number, slot in enumerate(found.slots)]
-    steps = [step for strip in formed for step in strip.steps]
-    placed, arena = place_temporaries(slots, steps, list(_spans(formed, pairs)), reuse=True)
+    groups = list(_groups(formed, pairs))
+    steps = [step for group in groups for strip in group for step in strip.steps]
+    ends = list(accumulate(sum(len(strip.steps) for strip in group) for group in groups))
+    spans = list(map(Strip, (0, *ends), ends))
+    placed, arena = place_temporaries(slots, steps, spans, reuse=not config.settings.no_reuse)
     writer = _Writer(list(placed), arena, limits, blas, pairs)
-    for strip in formed:
-        writer.strip(strip)
+    for group in groups:
+        writer.group(group)
     return Program(
         graph.name,
         tuple(writer.slots),
@@ -59,6 +63,8 @@ def program_of(graph: Graph, limits: Limits, blas: bool) -> Program:
 Pairs: TypeAlias = "dict[int, tuple[Following, bool]]"
 """id of a product -> the loop right after it that is to be one kernel with it, and whether others
 read the product, too."""
+Group: TypeAlias = "tuple[rows.Strip, ...]"
+"""What one launch does, or several of which nothing else comes between."""
 
 
 def _pairs(found: Lowered) -> Pairs:
@@ -76,15 +82,21 @@ def _pairs(found: Lowered) -> Pairs:
     return pairs
 
 
-def _spans(formed: Sequence[rows.Strip], pairs: Pairs) -> Iterator[Strip]:
-    """What runs side by side: the steps of a strip, a product and the loop after it."""
-    first = 0
+def _groups(formed: Sequence[rows.Strip], pairs: Pairs) -> Iterator[Group]:
+    """A strip; a product and the loop after it; reductions of the same array side by side."""
+    open: list[rows.Strip] = []
     for strip in formed:
-        end = first + len(strip.steps)
-        if id(strip.steps[0]) in pairs:
-            continue  # the next strip is its loop
-        yield Strip(first, end)
-        first = end
+        alone = [each.steps[0] for each in (*open, strip) if len(each.steps) == 1]
+        joins = open and (
+            id(open[-1].steps[0]) in pairs
+            or (len(alone) == len(open) + 1 and cuts.are_beside(alone))
+        )
+        if open and not joins:
+            yield tuple(open)
+            open = []
+        open.append(strip)
+    if open:
+        yield tuple(open)
 
 
 class _Writer:
@@ -95,15 +107,17 @@ class _Writer:
     ) -> None:
         self.slots = slots
         self.limits, self.blas, self.pairs = limits, blas, pairs
-        self.after = {id(then.step) for then, _ in pairs.values()}
         self.commands: list[Command] = []
         self.placed = self.arena = arena
 
-    def strip(self, strip: rows.Strip) -> None:
-        if len(strip.steps) > 1:
-            self.commands.append(rows.launch(strip, self.limits))
-        elif id(strip.steps[0]) not in self.after:
-            self.step(strip.steps[0])
+    def group(self, group: Group) -> None:
+        step = group[0].steps[0]
+        if len(group[0].steps) > 1:
+            self.commands.append(rows.launch(group[0], self.limits))
+        elif isinstance(step.code, Reduce):
+            self._reductions([strip.steps[0] for strip in group])
+        else:
+            self.step(step)
 
     def step(self, step: Step) -> None:
         code = step.code
@@ -116,12 +130,11 @@ class _Writer:
             self.commands.append(matmul.launch(step, then, stored, self.limits))
         elif isinstance(code, Opaque):
             self.commands.append(Host(code, step.operands, step.where))
-        elif isinstance(code, Guard):
-            self.commands.append(Check(code, step.operands[0], step.where))
         else:
-            self._reduction(step)
+            assert isinstance(code, Guard)
+            self.commands.append(Check(code, step.operands[0], step.where))
 
-    def _reduction(self, step: Step) -> None:
+    def _reductions(self, steps: Sequence[Step]) -> None:
         """Partial results live for these launches only, so all reductions have the same bytes."""
         end = self.placed
 
@@ -132,4 +145,4 @@ class _Writer:
             self.arena = max(self.arena, end)
             return Operand(len(self.slots) - 1)
 
-        self.commands += reductions.launches(step, self.limits, temporary)
+        self.commands += cuts.launches(steps, self.limits, temporary)

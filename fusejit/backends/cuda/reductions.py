@@ -2,169 +2,54 @@
 
 The order of combination is a function of the reduced extent alone, so a reduction has the same bits
 by itself and inside a strip. ROW: a team has some threads for each row, and element j goes to
-accumulator j % 4 of thread (j / 4) % team. COLUMN: row i of a column goes to thread i % lanes. A
-thread starts afresh every DEPTH rounds, which bounds the rounding error; accumulators are then
-folded in a fixed order. Few long rows are cut into parts, the results of which are a row again.
+accumulator j % VECTOR of thread (j / VECTOR) % team. COLUMN: row i of a column goes to thread
+i % lanes. A thread starts afresh every DEPTH rounds, which bounds the rounding error; accumulators,
+then threads, are folded in a fixed order. `cuts` says how many threads that are.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-from ...scalar import DType, trace
 from ..base import Access, Form, Reduce, Walk
-from ..plan import Operand as Place
-from ..plan import Step
-from .loops import LIBRARIES, RESIDENT, THREADS, blocks, read_pack, write_element, write_pack
-from .operands import (
-    Operand,
-    Struct,
-    firsts_of,
-    fits_narrow,
-    in_memory,
-    is_aligned,
-    packed,
-    rows_of,
-)
-from .program import Launch, Limits, Source
+from .loops import LIBRARIES, RESIDENT, THREADS, read_pack, write_element, write_pack
+from .operands import Operand, Struct
+from .program import Source
 from .scalar import emit
 from .text import Text, kernel_head, literal, source
 
 VECTOR = 4
 """Neighbouring elements of a thread, whatever their size: the order must not depend on dtypes."""
-WARP = 32
-WARP_ROW = 1024
-"""Elements of a row up to which a warp suffices: 8 rounds of it. A block would fold 8 warps."""
 DEPTH = 64
 """Rounds of an accumulator before rounding error starts afresh."""
-LANES, LANES_FROM = 8, 32
-"""Threads down a column, and rows from which on there are so many, not one."""
-MANY_ROWS, PART = 256, 16384
-"""Rows from which on they fill a device; elements of a part of fewer."""
-MANY_COLUMNS, PART_ROWS = 8192, 256
-"""The same for columns."""
-
-
-def team_of(reduced: int) -> int:
-    """Threads for a row."""
-    if reduced > WARP_ROW:
-        return THREADS
-    team = 1
-    while team < WARP and team * VECTOR < reduced:
-        team *= 2
-    return team
-
-
-def lanes_of(reduced: int) -> int:
-    """Threads down a column."""
-    return LANES if reduced >= LANES_FROM else 1
-
-
-def part_of(step: Step) -> int:
-    """Elements of a part of the reduced axis: all of it where the other axes fill a device."""
-    kernel = step.code
-    assert isinstance(kernel, Reduce)
-    kept, reduced = step.meta[:2]
-    if kernel.form is Form.ROW:
-        many, part = kept >= MANY_ROWS, PART
-    else:
-        many, part = kept * step.meta[2] >= MANY_COLUMNS, PART_ROWS
-    return reduced if many or reduced < 2 * part else part
-
-
-def launches(step: Step, limits: Limits, temporary: Callable[[DType, int], Place]) -> list[Launch]:
-    """A reduction by itself; `temporary` makes room for the results of parts."""
-    kernel, (kept, reduced) = step.code, step.meta[:2]
-    assert isinstance(kernel, Reduce)
-    part = part_of(step)
-    count = max(1, -(-reduced // max(part, 1)))
-    if count == 1:
-        return [_launch(step, 1, limits)]
-    outputs = kept if kernel.form is Form.ROW else kept * step.meta[2]
-    dtype = kernel.output.dtype
-    partial = temporary(dtype, outputs * count)
-    strides = (count,) if kernel.form is Form.ROW else (step.meta[2] * count, count)
-    first = replace(
-        step,
-        operands=(*step.operands[:-1], partial),
-        meta=(*step.meta[: -len(strides)], *strides),
-    )
-    rest = Reduce(
-        Form.ROW,
-        (Access(dtype, Walk.UNIT),),
-        kernel.output,
-        trace(lambda x: x, [dtype]),
-        kernel.combine,
-        kernel.identity,
-    )
-    out = step.meta[-1]  # results lie side by side: along kept, or along columns
-    operands = (partial, step.operands[-1])
-    second = replace(step, code=rest, operands=operands, meta=(outputs, count, count, 1, out))
-    return [_launch(first, count, limits), *launches(second, limits, temporary)]
-
-
-def _launch(step: Step, parts: int, limits: Limits) -> Launch:
-    kernel = step.code
-    assert isinstance(kernel, Reduce)
-    row, (kept, reduced) = kernel.form is Form.ROW, step.meta[:2]
-    axes, moving = (2 if row else 3), kernel.inputs + kernel.stored
-    part = part_of(step) if parts > 1 else reduced
-    extents = step.meta[:axes]
-    narrow = fits_narrow(extents, rows_of(step.meta, axes, len(moving)))
-    threads = team_of(part) if row else lanes_of(part)
-    outputs = kept if row else kept * step.meta[2]
-    wide = is_wide(step)
-    accesses = (*moving, kernel.output)
-    return Launch(
-        reduce_source(kernel, wide, narrow),
-        (blocks(outputs * threads, THREADS, limits), parts, 1),
-        (THREADS, 1, 1),
-        space_of(kernel),
-        tuple(in_memory(accesses, step.operands)),
-        packed(firsts_of(accesses, step.operands), (*step.meta, threads, part), narrow),
-        step.where,
-        len(kernel.stored) + 1,
-    )
-
-
-def space_of(kernel: Reduce) -> int:
-    """Bytes of shared memory in which threads fold."""
-    count = THREADS // WARP if kernel.form is Form.ROW else THREADS
-    return max(16, count * kernel.output.dtype.itemsize)
-
-
-def is_wide(step: Step) -> bool:
-    """Whether VECTOR elements of a row can be moved at once."""
-    kernel = step.code
-    assert isinstance(kernel, Reduce)
-    if kernel.form is Form.COLUMN:
-        return False
-    moving = kernel.inputs + kernel.stored
-    rows = rows_of(step.meta, 2, len(moving))
-    return all(
-        is_aligned(access.dtype, VECTOR, place.offset, row[:1] if step.meta[0] > 1 else ())
-        for access, place, row in zip(moving, step.operands, rows, strict=False)
-        if access.walk is Walk.UNIT
-    )
 
 
 @lru_cache(maxsize=4096)
-def reduce_source(kernel: Reduce, wide: bool, narrow: bool) -> Source:
-    """The kernel of a reduction, or of one part of it for each index of the grid's second axis."""
+def reduce_source(kernels: tuple[Reduce, ...], wide: tuple[bool, ...], narrow: bool) -> Source:
+    """The kernel of reductions side by side, or of one part of them for each index of the grid's
+    second axis."""
     text, parameters = Text(), Struct()
-    opened = open_reduce(parameters, kernel, "", wide)
+    prefixes = [f"{chr(ord('a') + n)}_" for n in range(len(kernels))] if kernels[1:] else [""]
+    opened = [
+        open_reduce(parameters, kernel, prefix, each)
+        for kernel, prefix, each in zip(kernels, prefixes, wide, strict=True)
+    ]
     size = parameters.number("size")
     parameters.write(text, narrow)
-    opened.functions(text)
+    for each in opened:
+        each.functions(text)
     with text.block(kernel_head(THREADS, RESIDENT)):
-        reduced = opened.extents[1]
+        reduced = opened[0].extents[1]
         text.line(f"const Index low = blockIdx.y * {size};  // of this part")
         text.line(f"const Index length = {reduced} - low < {size} ? {reduced} - low : {size};")
-        part = opened.part("low", "length")
-        per = f"{THREADS} / {part.threads}"
-        part.write(text, (f"blockIdx.x * ({per})", f"gridDim.x * ({per})"), "blockIdx.y")
+        for each in opened:
+            part = each.part("low", "length")
+            per = f"{THREADS} / {part.threads}"
+            with text.block("") if kernels[1:] else nullcontext():
+                part.write(text, (f"blockIdx.x * ({per})", f"gridDim.x * ({per})"), "blockIdx.y")
     return source("reduce", (*LIBRARIES, "reduce.cuh"), text)
 
 

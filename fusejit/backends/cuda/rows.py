@@ -15,14 +15,14 @@ from ..base import Access, Form, Kernel, Loop, Reduce, Walk
 from ..plan import Operand as Place
 from ..plan import Slot, Step
 from ..strips import Open, Room, scratch
-from . import reductions
+from .cuts import is_wide, lanes_of, part_of, space_of, team_of
 from .loops import BLOCKS, LIBRARIES, RESIDENT, THREADS, Opened, loop_width, open_loop
 from .operands import Operand, Struct, fits_narrow, packed, rows_of
 from .program import Launch, Limits, Source
-from .reductions import OpenedReduce, is_wide, lanes_of, open_reduce, part_of, space_of, team_of
+from .reductions import VECTOR, OpenedReduce, open_reduce
 from .text import Text, kernel_head, source
 
-ROW, MANY = 64 * 1024, 256
+ROW, MANY = 128 * 1024, 256
 """Bytes of a row up to which few rows are a strip, though they occupy few multiprocessors; rows
 from which on they occupy all, whatever their length."""
 STEPS = 12
@@ -162,7 +162,7 @@ def _member(step: Step, strip: Strip) -> Member:
     inside = tuple(place.slot in strip.scratch for place in step.operands)
     turn = step.count // strip.rows * strip.grain  # indices from block to block
     if isinstance(kernel, Reduce):
-        return Member(kernel, reductions.VECTOR if is_wide(step) else 1, inside)
+        return Member(kernel, VECTOR if is_wide(step) else 1, inside)
     width = loop_width(step)
     return Member(kernel, 1 if kernel.rank == 1 and turn % width else width, inside)
 
