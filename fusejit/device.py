@@ -58,6 +58,9 @@ class Gpus(Protocol):
     def upload(self, array: np.ndarray[Any, Any], device: str) -> Any:
         """A copy of an ndarray on the device."""
 
+    def synchronize(self, device: str) -> None:
+        """Wait until all that the device was asked for is done."""
+
 
 def parse(name: str) -> str:
     """The canonical name, "/cpu:0" or "/gpu:N"; DeviceError if it is none."""
@@ -139,6 +142,12 @@ def common(name: str, arrays: Sequence[Any]) -> str:
     )
 
 
+def synchronize(device: str) -> None:
+    """Wait until all that a device was asked for is done."""
+    if device != CPU:
+        gpus().synchronize(device)
+
+
 # ---- where tensors are made
 
 
@@ -183,8 +192,17 @@ class at:
         return self._name
 
     def __exit__(self, *exception: object) -> None:
-        _here.name = self._before.pop()
-        dispatch.handlers_active.value -= self._name != CPU
+        depth = len(self._before)
+        try:
+            self._leave(depth)
+        finally:
+            self._leave(depth)  # an interrupt may have come before it had begun
+
+    def _leave(self, depth: int) -> None:
+        if len(self._before) == depth:
+            _here.name = self._before[-1]  # see `dispatch.push`
+            dispatch.handlers_active.value -= self._name != CPU
+            del self._before[-1]
 
 
 nowhere = contextlib.nullcontext("")

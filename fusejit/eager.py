@@ -17,7 +17,7 @@ from .config import config
 from .dtypes import default_float, promote
 from .errors import DTypeError, FuseJitError, ShapeError, describe_operands
 from .nonfinite import refuse_non_finite
-from .op import Array, Contraction, Elementwise, Op, Transfer, View
+from .op import Array, Contraction, Elementwise, Op, View
 from .operators import NUMBERS, PLAIN, Operators, is_number
 from .origin import user_origin, where
 from .scalar import DType
@@ -42,7 +42,7 @@ class Eager(dispatch.Bottom):
     def _call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         try:
             inputs = convert(op, operands)
-            if devices.used and op.registered:
+            if devices.used and not op.anywhere:
                 inputs = _together(op, inputs, operands)
             outputs = dispatch.top().apply(op, inputs, params)
         except FuseJitError as error:
@@ -109,7 +109,7 @@ def run(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> Any:
 
 def _device(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> str:
     """Where one op runs; a copy to the CPU where it comes from."""
-    if isinstance(op, Transfer) or not op.registered:
+    if op.anywhere:
         places = list(map(devices.device_of, arrays))
         return next((place for place in places if place != devices.CPU), op.device(places, params))
     return op.device((devices.common(op.name, arrays),), params)
@@ -156,8 +156,6 @@ def _together(op: Op, inputs: tuple[Tensor, ...], operands: tuple[Any, ...]) -> 
     A Python number is left on the CPU beside an operand that says where the op runs. What is left
     there otherwise is refused when the op runs.
     """
-    if isinstance(op, Transfer):
-        return inputs
     pairs = list(zip(inputs, operands, strict=True))
     places = [t.device for t, given in pairs if isinstance(given, Operators)]
     target = op.device(places or (devices.current(),), {})

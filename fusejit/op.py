@@ -133,6 +133,8 @@ class Op:
     """(arrays, params) for generated tests, where `testing.samples` cannot tell from the kind."""
     wants: tuple[str, ...] = ()
     """The names in the gradient rule's signature; they are read off it."""
+    anywhere = False
+    """Whether operands may be on several devices: the op deals with that itself."""
     __signature__ = _Signature()
 
     def __post_init__(self) -> None:
@@ -286,6 +288,8 @@ class View(SingleOp):
 @frozen(eq=False, kw_only=True)
 class Transfer(View):
     """The same elements on another device. Parameters: device, and origin, where they come from."""
+
+    anywhere = True
 
     def device(self, devices: Sequence[str], params: Params) -> str:
         found: str = params["device"]

@@ -64,13 +64,6 @@ def needs_replays() -> None:
         pytest.skip("under FUSEJIT_CHECK=1 the body runs at each call")
 
 
-def needs_native_calls() -> None:
-    """What follows in a test is about calls that run no Python at all."""
-    needs_replays()
-    if fj.config.device != "cpu":
-        pytest.skip("calls on a GPU are walked by Python")
-
-
 def answer_by_skipping(patch: pytest.MonkeyPatch) -> None:
     """Skip a test as soon as it asks what was recorded, if nothing is."""
     if not fj.config.disable:

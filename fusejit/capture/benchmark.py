@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
 from ..backends.plan import Guard, Plan
+from ..device import synchronize
 from ..ir.graph import FUSED, GUARD, Graph, Node, Value
 from ..op import View
 from .trace import Program, Trace
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from .calls import Calls
 
 ROUNDS = 15  # interleaved measurements of `benchmark`; the median of 15 ignores a few interruptions
+FEWEST, LONG = 3, 3.0  # rounds at least, and seconds of single calls after which there are no more
 ROUND_SECONDS = 0.02  # each long enough that the clock's and the loop's cost vanish
 
 
@@ -58,11 +60,17 @@ def benchmark(
     """Time `call` (the decorated call) against the body; Variables get their values back."""
     variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
     saved = [v._value for v in variables]
-    eager, fused = [], []
+    eager, fused = list[float](), list[float]()
+    places = {device for device, _ in trace.program.walk.programs()} if trace.program.walked else ()
+
+    def wait() -> None:
+        for place in places:
+            synchronize(place)
+
     try:
-        for _ in range(ROUNDS):
-            eager.append(_seconds(lambda: calls.parameters.call(calls.body, flat)))
-            fused.append(_seconds(call))
+        while len(fused) < ROUNDS and (len(fused) < FEWEST or sum(fused) + sum(eager) < LONG):
+            eager.append(_seconds(lambda: calls.parameters.call(calls.body, flat), wait))
+            fused.append(_seconds(call, wait))
     finally:
         for variable, value in zip(variables, saved, strict=True):
             dispatch.top().assign(variable, value)
@@ -84,14 +92,19 @@ def median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def _seconds(call: Callable[[], Any], wait: Callable[[], None]) -> float:
+    """One call, with all that it asks of a device; of calls that take long only one is made."""
     began = time.perf_counter()
     call()
+    wait()
     once = max(time.perf_counter() - began, 1e-9)
+    if once > LONG / ROUNDS:
+        return once
     count = max(1, round(ROUND_SECONDS / once))
     began = time.perf_counter()
     for _ in range(count):
         call()
+    wait()
     return (time.perf_counter() - began) / count
 
 

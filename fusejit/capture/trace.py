@@ -183,6 +183,7 @@ class Call(Op):
     """A recorded function as an op: how tapes see a replayed call. One entry, whatever it holds."""
 
     program: Program
+    anywhere = True
 
     def infer(self, types: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
         return tuple(v.type for v in self.program.recorded.results)

@@ -48,10 +48,9 @@ def repeat(x: ArrayLike, repeats: ArrayLike, /, axis: int | None = None) -> Tens
         shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
         wide = broadcast_to(expand_dims(x, axis + 1), shape)
         return reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
-    ends = cumulative_sum(broadcast_to(repeats, (x.shape[axis],)))
-    total = int(ends[-1]) if x.shape[axis] else 0
     with beside(x):
-        places = arange(total)
+        ends = cumulative_sum(broadcast_to(repeats, (x.shape[axis],)))
+        places = arange(int(ends[-1]) if x.shape[axis] else 0)
     return take(x, searchsorted(ends, places, side="right"), axis=axis)
 
 

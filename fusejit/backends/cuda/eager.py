@@ -53,11 +53,15 @@ class GpuBackend:
         key = (device, array.dtype, array.tobytes())
         return _kept(self._numbers, key, MAX_NUMBERS, lambda: _gpu(device).upload(array))
 
+    def synchronize(self, device: str) -> None:
+        """Wait until all that the device was asked for is done."""
+        _gpu(device).synchronize()
+
     def apply(self, op: Op, arrays: Sequence[Any], params: Mapping[str, Any], device: str) -> Any:
         """The result of `op`, whose operands are on the device, or are single numbers."""
         if isinstance(op, Transfer):
             return self._moved(arrays[0], params["device"])
-        if not op.registered:  # made while running: a call that knows where its operands are
+        if op.anywhere:
             return op.eager(arrays, params)
         if isinstance(op, View) and op.index is None:
             shape = tuple(op.shape(arrays[0].shape, **params))
