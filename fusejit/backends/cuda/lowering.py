@@ -18,16 +18,18 @@ from ..plan import Guard, Matmul, Opaque, Operand, Role, Slot, Step, Strip
 from ..strips import gathered, strips_of
 from . import cuts, loops, matmul, rows
 from .matmul import Following, following
-from .program import Check, Command, Host, Limits, Multiply, Program
+from .program import Check, Command, Host, Launch, Limits, Multiply, Program
+from .text import with_fastmath
 
 
-def program_of(graph: Graph, limits: Limits, blas: bool) -> Program:
+def program_of(graph: Graph, limits: Limits, blas: bool, fastmath: bool = False) -> Program:
     """The program of a fused graph.
 
     Args:
         graph: what to compute.
         limits: of the device.
         blas: whether products are left to the BLAS of the device, or computed by generated code.
+        fastmath: whether generated code may be quicker than IEEE arithmetic is.
     """
     found = lowered(graph, whole=True)
     pairs = {} if blas else _pairs(found)
@@ -52,12 +54,18 @@ def program_of(graph: Graph, limits: Limits, blas: bool) -> Program:
     return Program(
         graph.name,
         tuple(writer.slots),
-        tuple(writer.commands),
+        tuple(map(_quick, writer.commands) if fastmath else writer.commands),
         found.inputs,
         found.outputs,
         writer.arena,
         found.values,
     )
+
+
+def _quick(command: Command) -> Command:
+    if not isinstance(command, Launch):
+        return command
+    return replace(command, source=with_fastmath(command.source))
 
 
 Pairs: TypeAlias = "dict[int, tuple[Following, bool]]"

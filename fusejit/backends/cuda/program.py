@@ -34,6 +34,7 @@ class Source:
 
     name: str  # of the kernel, extern "C"
     text: str
+    fastmath: bool = False  # whether the compiler may contract, flush denormals, divide roughly
 
 
 @frozen

@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 
 import numpy as np
@@ -87,6 +87,13 @@ class Text:
 def library(name: str) -> str:
     """One of the hand-written files."""
     return files("fusejit.kernels").joinpath("cuda", name).read_text()
+
+
+@lru_cache(maxsize=1024)
+def with_fastmath(plain: Source) -> Source:
+    """The same kernel, compiled without regard to IEEE, under another name."""
+    name = f"{plain.name}_fast"
+    return Source(name, plain.text.replace(plain.name, name), fastmath=True)
 
 
 NAME = "KERNEL"
