@@ -216,9 +216,9 @@ class _Part:
         """This step for the rows of a turn."""
         opened = self.opened
         text.line(f"const long long begin = (long long)row * {self.each};")
-        text.line(f"const Index count = turn * {self.each};")
+        text.line(f"const Index indices = turn * {self.each};")
         local = {o.name: self._here(text, o, at) for o, at in self._operands()}
-        extents = ("count", *opened.extents[1:])
+        extents = ("indices", *opened.extents[1:])
         inputs = tuple(local[o.name] for o in opened.inputs)
         if isinstance(opened, Opened):
             outputs = tuple(local[o.name] for o in opened.outputs)
