@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fusejit as fj
+from fusejit.backends.cuda import matmul, operands
 from fusejit.backends.cuda.lowering import program_of
 from fusejit.backends.cuda.program import Launch, Limits, Multiply, Program
 from fusejit.backends.plan import Role
@@ -79,6 +80,28 @@ def test_products() -> None:
     build(case.program for case in suite.of_products())
     for case in suite.of_products():
         check(case)
+
+
+@needs_emulator
+def test_places_in_64_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same kernels, as arrays of gigabytes need them."""
+    for module in (operands, matmul):
+        monkeypatch.setattr(module, "NARROW", 1)
+    rng = np.random.default_rng(3)
+    x, w, b = (rng.normal(size=s).astype("f") for s in ((40, 65), (65, 30), (30,)))
+    cases = [
+        suite.case("softmax", suite._softmax, x),
+        suite.case("gradients", suite._gradients(suite._layer_norm), x, x[0], x[1]),
+        suite.case("dense", lambda x, w, b: fj.tanh(x @ w + b), x, w, b),
+        suite.case("columns", lambda x: fj.sum(x, axis=0), x),
+        suite.case("indices", lambda x: x + fj.arange(65) * 1.5, x),
+    ]
+    build(case.program for case in cases)
+    for case in cases:
+        check(case)
+        for command in case.program.commands:
+            assert isinstance(command, Launch)
+            assert "typedef long long Index;" in command.source.text
 
 
 @pytest.mark.parametrize("what", ["softmax", "log_softmax", "layer_norm", "cross_entropy"])

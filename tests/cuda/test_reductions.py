@@ -13,14 +13,17 @@ from fusejit.backends.cuda.cuts import (
     MANY_ROWS,
     PART,
     PART_ROWS,
+    PARTS,
     WARP_ROW,
     lanes_of,
+    part_of,
     team_of,
 )
 from fusejit.backends.cuda.emulation import Order
 from fusejit.backends.cuda.loops import THREADS
 from fusejit.backends.cuda.program import Limits
 from fusejit.backends.cuda.reductions import DEPTH, VECTOR
+from fusejit.backends.plan import Operand, Step
 from fusejit.scalar import F32, F64, I64, DType, trace
 from tests.cuda.kernels import LIMITS, Array, call, needs_emulator
 
@@ -150,6 +153,14 @@ def test_teams_are_warps_at_most_or_blocks() -> None:
     ]
     assert team_of(WARP_ROW + 1) == THREADS
     assert (lanes_of(LANES_FROM - 1), lanes_of(LANES_FROM)) == (1, 8)
+
+
+def test_a_grid_never_has_more_parts_than_it_can() -> None:
+    kernel, unit = _sum(Form.COLUMN, F32), Operand(0)
+    for rows in (2 * PART_ROWS, PARTS * PART_ROWS, 100 * PARTS * PART_ROWS + 1):
+        step = Step(kernel, (unit, Operand(1)), (1, rows, 2, 0, 2, 1, 2, 1), 1)
+        assert -(-rows // part_of(step)) <= PARTS
+        assert part_of(step) % PART_ROWS == 0
 
 
 def test_few_long_rows_are_cut_by_extents_alone(rng: np.random.Generator) -> None:

@@ -27,6 +27,8 @@ MANY_ROWS, PART = 256, 16384
 MANY_COLUMNS, PART_ROWS = 8192, 256
 """The same for columns."""
 
+PARTS = 32768
+"""Parts at most: half of what a grid can have along its second axis."""
 BESIDE = 4
 """Reductions of one array that are one kernel, such as the gradients of a scale and a bias."""
 
@@ -55,7 +57,11 @@ def part_of(step: Step) -> int:
         many, part = kept >= MANY_ROWS, PART
     else:
         many, part = kept * step.meta[2] >= MANY_COLUMNS, PART_ROWS
-    return reduced if many or reduced < 2 * part else part
+    if many or reduced < 2 * part:
+        return reduced
+    while reduced > part * PARTS:
+        part *= 2
+    return part
 
 
 def are_beside(steps: Sequence[Step]) -> bool:

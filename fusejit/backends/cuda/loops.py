@@ -7,7 +7,7 @@ stores, so that an output may be the very memory of an input.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
@@ -36,6 +36,9 @@ BLOCKS = 8
 RESIDENT = 2
 """Blocks that a multiprocessor surely holds: of 128 registers a thread. Left to itself the compiler
 gives 32 to 48, and spills values of long programs."""
+AHEAD, AHEAD_INSTRUCTIONS = 2, 64
+"""Vectors of each operand that a thread loads before it computes, if its program is short: then
+more than one operand's 16 bytes are on their way for each thread. Long programs have other work."""
 LIBRARIES = ("device.cuh", "scalar.cuh", "memory.cuh")
 
 
@@ -62,6 +65,12 @@ def launch(step: Step, limits: Limits) -> Launch:
 def blocks(work: int, threads: int, limits: Limits) -> int:
     """A grid for so many pieces of work, a thread each."""
     return max(1, min(-(-work // threads), limits.sms * BLOCKS))
+
+
+def ahead(kernel: Loop, width: int) -> int:
+    """How many vectors a thread has under way."""
+    short = width > 1 and len(kernel.program.instrs) <= AHEAD_INSTRUCTIONS
+    return AHEAD if short and any(a.walk is Walk.UNIT for a in kernel.inputs) else 1
 
 
 def loop_width(step: Step) -> int:
@@ -130,8 +139,14 @@ class Opened:
         """All elements of (total, first of this thread, from each to the next)."""
         total, first, step = span
         if width > 1:
-            with text.block(f"for (Index e = {first}; e < {total} / {width}; e += {step})"):
-                self.vector(text, width)
+            together = ahead(self.kernel, width)
+            far = f"{together} * {step}" if together > 1 else step
+            with text.block(f"for (Index e = {first}; e < {total} / {width}; e += {far})"):
+                if together > 1:
+                    self.vectors(text, width, together, span)
+                else:
+                    text.line(f"const Index flat = e * {width};")
+                    self.vector(text, width, {})
         if width == 1:
             head = f"for (Index e = {first}; e < {total}; e += {step})"
         elif len(self.extents) == 1:
@@ -168,12 +183,32 @@ class Opened:
         for result, operand in zip(results, self.outputs, strict=True):
             text.line(f"{operand.at(indices)} = {result};")
 
-    def vector(self, text: Text, width: int) -> None:
-        """`width` neighbours."""
-        text.line(f"const Index flat = e * {width};")
+    def vectors(self, text: Text, width: int, together: int, span: tuple[str, str, str]) -> None:
+        """Some vectors, a grid apart: all consecutive operands are loaded before any is used."""
+        total, _, step = span
+        loaded = {i: o for i, o in enumerate(self.inputs) if o.access.walk is Walk.UNIT}
+        for i, operand in loaded.items():
+            text.line(f"Pack<{operand.type}, {width}> x{i}[{together}];")
+        names = {i: f"x{i}[u]" for i in loaded}
+        for filling in (True, False):
+            text.line("#pragma unroll")
+            with text.block(f"for (int u = 0; u < {together}; u++)"):
+                text.line(f"const Index flat = (e + u * {step}) * {width};")
+                with text.block(f"if (flat + {width} <= {total})"):
+                    if not filling:
+                        self.vector(text, width, names)
+                        continue
+                    indices = self.indices(text, "flat")
+                    for i, o in loaded.items():
+                        text.line(f"{names[i]} = load<{width}>({o.base} + {o.far(indices)});")
+
+    def vector(self, text: Text, width: int, loaded: Mapping[int, str]) -> None:
+        """`width` neighbours from number `flat` on; some inputs are `loaded`."""
         indices = self.indices(text, "flat")
         given = [
-            read_pack(text, f"x{i}", operand, indices, width)
+            f"{loaded[i]}.at[k]"
+            if i in loaded
+            else read_pack(text, f"x{i}", operand, indices, width)
             for i, operand in enumerate(self.inputs)
         ]
         for i, operand in enumerate(self.outputs):
