@@ -124,6 +124,10 @@ class Calls:
 
     def miss(self, /, *args: Any, **kwargs: Any) -> Any:
         """A call that was not entered natively."""
+        if self._paths.walked and not kwargs and self._is_plain(args):
+            done = self._paths.walk(args)
+            if done is not None:
+                return done[0]
         eager = config.settings.disable or config.settings.debug_nans
         if eager or any(isinstance(h, Recorder) for h in dispatch.handlers()):
             return self.body(*args, **kwargs)  # a callee of a recorded function is its Python body
@@ -152,6 +156,12 @@ class Calls:
             return self.body(*args, **kwargs)
         with collector.held_off():  # the debris of earlier calls may wait until this one returns
             return self._record(flat, found)
+
+    def _is_plain(self, args: tuple[Any, ...]) -> bool:
+        """Whether arguments are one a parameter, and nobody looks on."""
+        if config.settings.check or len(args) != len(self.parameters.names):
+            return False
+        return self.parameters.simple and next(dispatch.handlers(), None) is None
 
     def flatten(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """One value a parameter; Tensors among them are laid out contiguously."""

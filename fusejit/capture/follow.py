@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import current
 from ..frozen import frozen
 from ..tensor import Tensor, wrap
 from .paths import Stop
@@ -33,11 +34,23 @@ class Done:
         same = None if position is None else self.inputs[position]
         if type(same) is Tensor and same._data is data:
             return same
-        given = any(data is each for each in self.inputs if type(each) is np.ndarray)
-        return wrap(data.copy() if given else data)
+        if type(data) is np.ndarray and any(data is each for each in self.inputs):
+            data = data.copy()
+        return wrap(data)
 
 
-def follow(trace: Trace, flat: Sequence[Any], above: Halted | None = None) -> Done | Stop | None:
+def search(roots: Sequence[Trace], flat: Sequence[Any]) -> Done | Stop | None:
+    """Where a call goes: along the first path that it can take to its end."""
+    place, stop = current(), None
+    for root in roots:
+        found = _follow(root, flat) if root.place == place else None
+        if isinstance(found, Done):
+            return found
+        stop = stop or found
+    return stop
+
+
+def _follow(trace: Trace, flat: Sequence[Any], above: Halted | None = None) -> Done | Stop | None:
     """Where a call goes from `trace` on, which begins where the path `above` it was halted. None
     if what it would read there is not as it was."""
     inputs = trace.conditions.inputs(*flat)
@@ -53,7 +66,7 @@ def follow(trace: Trace, flat: Sequence[Any], above: Halted | None = None) -> Do
         return Done(trace, inputs, found)
     stop = None
     for child in trace.exits.get((found.step, found.seen), ()):
-        further = follow(child, flat, found)
+        further = _follow(child, flat, found)
         if isinstance(further, Done):
             return further
         stop = further or stop

@@ -71,6 +71,7 @@ class Paths:
     Attributes:
         traces: all paths, the most recently recorded first.
         trees: the same as trees; a call tries the roots in this order.
+        walked: the trees that Python walks; native code knows the others.
     """
 
     def __init__(
@@ -88,7 +89,7 @@ class Paths:
         self._repeats: WeakKeyDictionary[Trace, Counter[int]] = WeakKeyDictionary()
         self.traces: list[Trace] = []
         self.trees: list[Tree] = []
-        self._walked: list[Tree] = []
+        self.walked: list[Tree] = []
 
     @property
     def enter(self) -> Callable[..., Any] | None:
@@ -98,15 +99,14 @@ class Paths:
     def replay(self, flat: Sequence[Any]) -> tuple[Any] | None:
         """The result of a call in a tuple; None if no path is known for it, or if it failed."""
         native = None if self._installed is None else self._installed.replay(*flat)
-        return native if native is not None or not self._walked else self._walk(flat)
+        return native if native is not None or not self.walked else self.walk(flat)
 
-    def _walk(self, flat: Sequence[Any]) -> tuple[Any] | None:
-        """The same for what Python walks."""
-        from .follow import Done, follow
+    def walk(self, flat: Sequence[Any]) -> tuple[Any] | None:
+        """The same of what Python walks."""
+        from .follow import Done, search
 
-        root = self._root(flat, self._walked)
         with contextlib.suppress(Exception):  # as where a native plan fails
-            found = None if root is None else follow(root, flat)
+            found = search([tree.root for tree in self.walked], flat)
             return found.finish() if isinstance(found, Done) else None
         return None
 
@@ -117,9 +117,9 @@ class Paths:
         if root is None or not root.guarded:
             return root
         if root.program.walked:
-            from .follow import Done, follow
+            from .follow import Done, search
 
-            found = follow(root, flat)
+            found = search([tree.root for tree in self.walked], flat)
             return found.trace if isinstance(found, Done) else found
         assert self._installed is not None, "it was when the root was added"
         leaf, stopped, step, seen = self._installed.probe(*flat)
@@ -171,15 +171,15 @@ class Paths:
         del self.trees[MAX_ROOTS:]
         native = [each for each in self.traces if not each.program.walked]
         self._by_record = {each.entry.record: each for each in native}
-        self._walked = [tree for tree in self.trees if tree.root.program.walked]
-        self._install([tree.root.entry for tree in self.trees if tree not in self._walked])
+        self.walked = [tree for tree in self.trees if tree.root.program.walked]
+        self._install([tree.root.entry for tree in self.trees if tree not in self.walked])
         return dropped
 
     def clear(self) -> None:
         """Forget all of them."""
         uninstall(self._function)
         self._installed = None
-        self.traces, self.trees, self._walked, self._by_record = [], [], [], {}
+        self.traces, self.trees, self.walked, self._by_record = [], [], [], {}
 
     def repeated(self, stop: Stop) -> None:
         """Note that a call was recorded because of `stop`, and was on a known path all the same."""

@@ -78,10 +78,11 @@ class Walk:
             halted = part.run(values)
             if halted is not None:
                 return halted
-        return [
-            moved(v.array if isinstance(v, Constant) else values[v], device)
-            for v, device in self._results
-        ]
+        results = []
+        for value, device in self._results:
+            data = value.array if isinstance(value, Constant) else values[value]
+            results.append(data if data.device == device else moved(data, device))
+        return results
 
     def programs(self) -> Iterator[tuple[str, Plan | CudaProgram]]:
         """What runs, in order, and on which device."""
@@ -146,7 +147,8 @@ class _OnGpu:
         self.steps = len(self.runs.commands)
 
     def run(self, values: Values) -> Halted | None:
-        arrays = [moved(values[v], self.device) for v in self.graph.inputs]
+        device, given = self.device, [values[v] for v in self.graph.inputs]
+        arrays = [x if x.device == device else moved(x, device) for x in given]
         outputs = self.loaded.run(arrays)
         if isinstance(outputs, Stopped):
             return Halted(self.first + outputs.command, outputs.seen, values, outputs)
