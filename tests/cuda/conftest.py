@@ -26,7 +26,7 @@ def device(request: pytest.FixtureRequest) -> Iterator[Gpu]:
 def gpus(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The kind of what fj.device("gpu") is meanwhile."""
     kind: str = request.param
-    devices.driver(kind, 0)  # skips where there is none
+    devices.require(kind)
     monkeypatch.setattr(module, "_driver", lambda setting, ordinal: devices.driver(kind, ordinal))
     monkeypatch.setattr(module, "_gpus", {})
     with config.override(gpu="" if kind == "gpu" else "emulated"):

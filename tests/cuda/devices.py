@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -28,37 +28,40 @@ def make(kind: str, ordinal: int = 0) -> Gpu:
 
 def driver(kind: str, ordinal: int) -> Driver:
     """The driver of a device of a kind, likewise."""
+    require(kind)
+    return _DRIVERS[kind](ordinal)
+
+
+def require(kind: str) -> None:
+    """Skip the test where there is no device of this kind."""
+    reason = why_not(kind)
+    if reason is not None:
+        pytest.skip(reason)
+
+
+def why_not(kind: str) -> str | None:
+    """Why there is no device of a kind here, or None."""
     if kind == "gpu":
-        return real(ordinal)
-    reason = emulation.why_not()
-    if reason is not None:
-        pytest.skip(reason)
-    return EmulatedDriver(ordinal) if kind == "emulated" else faked(ordinal)
-
-
-def real(ordinal: int) -> PyCudaDriver:
-    """A device of this machine."""
-    if importlib.util.find_spec("pycuda") is None or not _has_driver():
-        pytest.skip("no CUDA device, or no PyCUDA")
-    return PyCudaDriver(ordinal)
-
-
-def faked(ordinal: int) -> PyCudaDriver:
-    """PyCUDA itself over tests/cuda/fake_driver."""
-    reason = why_no_fake()
-    if reason is not None:
-        pytest.skip(reason)
-    fake_library()
-    return PyCudaDriver(ordinal, compile=fake_images)
-
-
-def why_no_fake() -> str | None:
-    """Why PyCUDA cannot run on the fake driver here, or None."""
-    if emulation.why_not() is not None:
+        there = importlib.util.find_spec("pycuda") is not None and _has_driver()
+        return None if there else "there is no CUDA device, or no PyCUDA"
+    if kind == "emulated" or emulation.why_not() is not None:
         return emulation.why_not()
     if importlib.util.find_spec("pycuda") is None or build.headers() is None:
         return "PyCUDA is not installed; `make test-pycuda` builds it"
     return "this machine has a CUDA driver" if _has_driver() else None
+
+
+def faked(ordinal: int) -> PyCudaDriver:
+    """PyCUDA itself over tests/cuda/fake_driver."""
+    fake_library()
+    return PyCudaDriver(ordinal, compile=fake_images)
+
+
+_DRIVERS: dict[str, Callable[[int], Driver]] = {
+    "emulated": EmulatedDriver,
+    "fake": faked,
+    "gpu": PyCudaDriver,
+}
 
 
 @cache
@@ -75,7 +78,7 @@ def fake_library() -> ctypes.CDLL:
     """The fake driver, in this process: PyCUDA finds it under its name, and so does cuBLAS."""
     include = build.headers()
     assert include is not None
-    assert why_no_fake() is None  # looks for a real one, before this one goes by its name
+    assert why_not("fake") is None  # looks for a real one, before this one goes by its name
     path = build.fake(Path(tempfile.mkdtemp(prefix="fusejit-fake-")), include)
     loaded = ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
     emulation._scheduler()

@@ -215,10 +215,9 @@ _PROGRAM = """
 import numpy as np
 from tests.cuda import devices
 from tests.cuda.programs import N, sum_of_times
-from fusejit.backends.cuda import device, driver
+from fusejit.backends.cuda import device
 
-driver.PyCudaDriver = lambda ordinal: devices.{kind}(ordinal)
-device.PyCudaDriver = driver.PyCudaDriver
+device._driver = lambda setting, ordinal: devices.driver({kind!r}, ordinal)
 gpu = device.gpu(0)
 loaded, x = gpu.load(sum_of_times(20)), gpu.upload(np.ones(N, np.float32))
 results = [loaded.run([x]) for _ in range(6)]
@@ -226,9 +225,9 @@ assert results[-1][0].host()[0] == 21
 """
 
 
-@pytest.mark.parametrize("kind", ["faked", pytest.param("real", marks=pytest.mark.gpu)])
+@pytest.mark.parametrize("kind", devices.KINDS)
 def test_a_process_ends_well(kind: str) -> None:
-    getattr(devices, kind)(0)  # skips where there is none
+    devices.require(kind)
     command = [sys.executable, "-W", "error", "-c", _PROGRAM.format(kind=kind)]
     done = subprocess.run(
         command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": "."}
@@ -257,7 +256,7 @@ assert float(theirs.sum()) == 6000
     [("torch", "torch.zeros(1000, device='cuda')"), ("cupy", "cupy.zeros(1000)")],
 )
 def test_other_libraries_use_the_device_too(other: str, make: str) -> None:
-    devices.real(0)  # skips where there is none
+    devices.require("gpu")
     if importlib.util.find_spec(other) is None:
         pytest.skip(f"{other} is not installed")
     command = [sys.executable, "-c", _BESIDE.format(other=other, make=make)]
