@@ -77,6 +77,15 @@ def test_nothing_has_run_before_somebody_waits(late: Gpu) -> None:
     assert np.array_equal(target.view(np.float32), 2 * X)
 
 
+def test_a_stream_does_not_grow_without_end(late: Gpu) -> None:
+    loaded, x = late.load(sum_of_times(1)), late.upload(X)
+    for _ in range(3000):
+        result = loaded.run([x])[0]
+    if isinstance(late.stream, emulated.EmulatedStream):
+        assert late.stream.given - late.stream.done == emulated._PENDING
+    assert (result.host() == 2 * X).all()
+
+
 def test_events_tell_how_long(device: Gpu) -> None:
     with device:
         first, last = device.driver.event(), device.driver.event()

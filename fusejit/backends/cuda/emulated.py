@@ -1,7 +1,7 @@
 """A GPU that is emulated on the CPU: what happens on it is as late as it may be.
 
-For tests and for machines without a GPU. What a stream is given runs when somebody waits for it,
-never before; new memory holds NaNs, and so does memory that is used again. So who forgets to wait
+For tests and for machines without a GPU. What a stream is given runs when somebody waits for it, or
+when there is too much of it; new memory holds NaNs, and so does memory that is used again. So who forgets to wait
 reads NaNs, or what was there before. It is an error to copy from and to memory that is not pinned
 or not on the device, to use the device where it is not current, and to write beyond a block.
 """
@@ -35,6 +35,7 @@ _ALIGNMENT = 256
 _RED_ZONE = 256  # bytes before and after each block that nobody may write
 _UNTOUCHED = 0xA5
 _POISON = 0xFF  # a NaN in every floating dtype, -1 as an integer
+_PENDING = 1024  # what a stream holds before its giver must wait, as on a real device
 _TOGETHER = 24  # kernels in a library: g++ takes as long to start as for one of them
 _compiling = threading.Lock()
 
@@ -185,6 +186,8 @@ class EmulatedStream:
             return
         self._queue.append(work)
         self.given += 1
+        if self.given - self.done > _PENDING:
+            self.run_until(self.done + 1)
 
     def synchronize(self) -> None:
         self.run_until(self.given)

@@ -1,7 +1,7 @@
 // A libcuda.so.1 without a GPU: PyCUDA itself runs on it, and kernels run in the emulator.
 //
-// What a stream is given runs when somebody waits for it, never before. New memory holds NaNs.
-// Which context is current each thread has for itself. <cuda.h> is included, so that the compiler
+// What a stream is given runs when somebody waits for it, or when there is too much of it. New memory
+// holds NaNs. Which context is current each thread has for itself. <cuda.h> is included, so that the compiler
 // compares every signature and gives every function the version of its name that PyCUDA calls.
 
 #include <cuda.h>
@@ -64,6 +64,7 @@ namespace {
 
 constexpr int DEVICES = 2;
 constexpr size_t CAPACITY = size_t(1) << 30, RED_ZONE = 256;
+constexpr size_t PENDING = 1024;  // what a stream holds before its giver must wait
 constexpr char UNTOUCHED = '\xa5', POISON = '\xff';
 const char PREFIX[] = "FAKE:";  // of an image; the path of a library follows
 
@@ -111,6 +112,7 @@ CUresult give(CUstream given, Work work) {
   }
   stream->queue.push_back(std::move(work));
   stream->given++;
+  if (stream->given - stream->done > PENDING) run_until(stream, stream->done + 1);
   return CUDA_SUCCESS;
 }
 
