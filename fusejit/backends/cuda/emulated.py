@@ -1,9 +1,10 @@
 """A GPU that is emulated on the CPU: what happens on it is as late as it may be.
 
 For tests and for machines without a GPU. What a stream is given runs when somebody waits for it, or
-when there is too much of it; new memory holds NaNs, and so does memory that is used again. So who forgets to wait
-reads NaNs, or what was there before. It is an error to copy from and to memory that is not pinned
-or not on the device, to use the device where it is not current, and to write beyond a block.
+when there is too much of it. New memory holds NaNs, and so does memory that is used again. So who
+forgets to wait reads NaNs, or what was there before. It is an error to copy from and to memory that
+is not pinned or not on the device, to use the device where it is not current, and to write beyond a
+block.
 """
 
 from __future__ import annotations
