@@ -63,7 +63,10 @@ def compile_all(sources: Sequence[Source], architecture: str) -> list[bytes]:
     processes = min(len(os.sched_getaffinity(0)), len(sources) // _A_PROCESS)
     if processes < 2 or not _has_nvrtc():
         return [compile_one(source, architecture)[0] for source in sources]
-    workers = [_worker(sources[i::processes], architecture) for i in range(processes)]
+    shares = [sources[i::processes] for i in range(processes)]
+    workers = [_worker() for _ in shares]  # all, before any of them is ready to read
+    for worker, share in zip(workers, shares, strict=True):
+        _give(worker, share, architecture)
     answers = [worker.communicate() for worker in workers]
     images = [_images(worker, *answer) for worker, answer in zip(workers, answers, strict=True)]
     return [images[i % processes][i // processes] for i in range(len(sources))]
@@ -171,30 +174,30 @@ def _by_nvcc(nvcc: str, source: Source, options: Sequence[str]) -> tuple[bytes, 
 # ---- other processes
 
 
-def _worker(sources: Sequence[Source], architecture: str) -> subprocess.Popen[str]:
+def _worker() -> subprocess.Popen[str]:
     """A process that compiles; it imports no module of the user's, as one that is forked or made
     by multiprocessing would."""
-    pipe = subprocess.PIPE
-    program = f"import {__name__} as it; it.work()"
-    worker = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdin=pipe,
-        stdout=pipe,
-        stderr=pipe,
+    return subprocess.Popen(
+        [sys.executable, "-c", f"import {__name__} as it; it.work()"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
+
+
+def _give(worker: subprocess.Popen[str], sources: Sequence[Source], architecture: str) -> None:
     assert worker.stdin is not None
-    json.dump([architecture, [[s.name, s.text] for s in sources]], worker.stdin)
+    json.dump([architecture, [(s.name, s.text, s.fastmath) for s in sources]], worker.stdin)
     worker.stdin.close()
     worker.stdin = None  # so that `communicate` leaves it
-    return worker
 
 
 def work() -> None:
     """What such a process does: sources on standard input, images on standard output."""
     architecture, sources = json.load(sys.stdin)
-    made = [compile_one(Source(name, text), architecture)[0] for name, text in sources]
+    made = [compile_one(Source(*fields), architecture)[0] for fields in sources]
     json.dump([b64encode(image).decode() for image in made], sys.stdout)
 
 
