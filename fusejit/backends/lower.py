@@ -6,7 +6,7 @@ all operands walk alike are merged, so a contiguous array of any rank is one fla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from ..op import Array, Assembly, Reduction
 from ..passes.canonical import reduction_layout
 from ..passes.kinds import is_blas, is_compiled_reduction, is_pointwise, is_source, is_view
 from ..passes.simplify import covers
-from ..scalar import BOOL, Program, trace
+from ..scalar import Program, trace
 from . import products
 from .arena import place_temporaries
 from .base import Form
@@ -29,7 +29,8 @@ from .donate import donated
 from .drafts import drafted
 from .expand import Body, Expander, Read
 from .loops import loop_kernel
-from .plan import Code, Guard, Opaque, Operand, Plan, Role, Slot, Step
+from .opaque import by_numpy
+from .plan import Code, Guard, Operand, Plan, Role, Slot, Step
 from .reducing import Reducing
 from .storage import Storage, Stream, row_major
 from .strips import form
@@ -348,7 +349,7 @@ class _Lowering:
 
     def _opaque(self, node: Node) -> None:
         operands = [self._whole(v) for v in (*node.inputs, *node.outputs)]
-        self._step(Opaque(node.op.name, _by_numpy(node, len(node.inputs))), operands, (), 1, node)
+        self._step(by_numpy(node), operands, (), 1, node)
 
     def _whole(self, value: Value) -> Operand:
         return Operand(self._where(value).slot)
@@ -395,14 +396,3 @@ def _reads_parts(node: Node) -> bool:
 def _walks_contiguously(strides: Sequence[int], shape: Sequence[int]) -> bool:
     pairs = zip(strides, row_major(shape), shape, strict=True)
     return all(stride == dense for stride, dense, extent in pairs if extent != 1)
-
-
-def _by_numpy(node: Node, count: int) -> Callable[..., None]:
-    def call(*arrays: Array) -> None:
-        with np.errstate(all="ignore"):
-            result = node.op.by_numpy(list(arrays[:count]), node.params)
-        results = result if isinstance(result, tuple) else (result,)
-        for target, value in zip(arrays[count:], results, strict=True):
-            np.copyto(target, value, casting="no" if target.dtype != BOOL else "unsafe")
-
-    return call

@@ -16,7 +16,8 @@ template <class T> __device__ __forceinline__ T shuffle_down(T x, int distance) 
   return (T)__shfl_down_sync(WARP_MASK, x, distance);
 }
 
-__device__ __forceinline__ unsigned long long high_product(unsigned long long a, unsigned long long b) {
+__device__ __forceinline__ unsigned long long high_product(unsigned long long a,
+                                                           unsigned long long b) {
   return __umul64hi(a, b);
 }
 #endif

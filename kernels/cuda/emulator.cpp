@@ -245,7 +245,8 @@ const char* emulated_launch(void (*body)(const void*), const void* given, const 
   const uint64_t count = (uint64_t)block[0] * block[1] * block[2];
   const uint64_t blocks = (uint64_t)grid[0] * grid[1] * grid[2];
   failure.clear();
-  if (count == 0 || count > MOST_THREADS || blocks == 0) return "a launch without or with too many threads";
+  if (count == 0 || blocks == 0) return "a launch without threads";
+  if (count > MOST_THREADS) return "a launch of too many threads";
   if (!stacks)
     stacks = static_cast<char*>(mmap(nullptr, MOST_THREADS * STACK, PROT_READ | PROT_WRITE,
                                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));

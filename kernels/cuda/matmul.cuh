@@ -1,7 +1,12 @@
 // A tile of a matrix product by a block of 16 x 16 threads, any strides.
 
-__device__ __forceinline__ float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
-__device__ __forceinline__ double multiply_add(double a, double b, double c) { return fma(a, b, c); }
+__device__ __forceinline__ float multiply_add(float a, float b, float c) {
+  return fmaf(a, b, c);
+}
+
+__device__ __forceinline__ double multiply_add(double a, double b, double c) {
+  return fma(a, b, c);
+}
 
 #define SIDE 16   // threads along either side of a tile
 #define DEPTH 16  // of what is in shared memory at a time
@@ -12,8 +17,8 @@ template <class T, class Index> struct Matrix {
 };
 
 // sum[i][q] = the product at row `row + y + SIDE * i`, column `column + x + apart * q`, where those
-// exist: rows before `rows`, and `column + x + past * q` before `columns`. The terms of each sum are
-// added in the order of k, whatever the tile. `space` has room for DEPTH rows of both tiles.
+// exist: rows before `rows`, and `column + x + past * q` before `columns`. The terms of each sum
+// are added in the order of k, whatever the tile. `space` has room for DEPTH rows of both tiles.
 template <int DOWN, int ACROSS, class T, class Index>
 __device__ __forceinline__ void multiply_tile(T (&sum)[DOWN][ACROSS], Matrix<T, Index> a,
                                               Matrix<T, Index> b, Index row, Index rows, Index column,

@@ -6,7 +6,9 @@ template <class To, class From> __device__ __forceinline__ To bits(From x) {
   return both.to;
 }
 
-template <class T> __device__ __forceinline__ T negative(T x) { return (T)(0ull - (unsigned long long)x); }
+template <class T> __device__ __forceinline__ T negative(T x) {
+  return (T)(0ull - (unsigned long long)x);
+}
 
 // Floor division: x // 0 is 0, MIN // -1 is MIN.
 template <class T> __device__ __forceinline__ T floor_divide(T a, T b) {
@@ -73,6 +75,7 @@ __device__ __forceinline__ unsigned multiply_high(unsigned a, unsigned b) {
   return (unsigned)(((unsigned long long)a * b) >> 32);
 }
 
-__device__ __forceinline__ unsigned long long multiply_high(unsigned long long a, unsigned long long b) {
+__device__ __forceinline__ unsigned long long multiply_high(unsigned long long a,
+                                                            unsigned long long b) {
   return high_product(a, b);
 }

@@ -50,13 +50,14 @@ def shown(program: Program) -> str:
     parts = []
     for command in program.commands:
         assert isinstance(command, Launch)
-        source = command.source
+        source, kind = command.source, command.source.name.partition("_")[0]
         size = 8 * len(command.operands) + len(command.constants)
         parts += [
-            f"// {source.name}: grid {command.grid}, block {command.block}, "
+            f"// {kind}: grid {command.grid}, block {command.block}, "
             f"{command.shared} bytes of shared memory, {size} of parameters, "
             f"{command.written} of {len(command.operands)} operands written",
-            source.text[source.text.index("typedef ") :],
+            # The name is made of the whole text, the hand-written part included.
+            source.text[source.text.index("typedef ") :].replace(source.name, kind),
         ]
     return "\n".join(parts)
 
