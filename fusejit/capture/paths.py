@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends.llvm.native import uninstall
 from ..config import config
-from ..device import current
+from ..device import CPU, current
 from ..frozen import frozen
 from .trace import Branch, Trace, straighten
 from .tree import Tree
@@ -98,7 +98,9 @@ class Paths:
 
     def replay(self, flat: Sequence[Any]) -> tuple[Any] | None:
         """The result of a call in a tuple; None if no path is known for it, or if it failed."""
-        native = None if self._installed is None else self._installed.replay(*flat)
+        native = None
+        if self._installed is not None and current() == CPU:
+            native = self._installed.replay(*flat)
         return native if native is not None or not self.walked else self.walk(flat)
 
     def walk(self, flat: Sequence[Any]) -> tuple[Any] | None:

@@ -139,22 +139,35 @@ class _Cutting:
 
     def finish(self) -> Cut:
         results = [(self.copies.get(v, v), self._wanted(v)) for v in self.graph.results]
-        order = sorted(self.nodes, key=lambda made: made.level)
-        return Cut(tuple(map(self._part, order)), tuple(results))
+        return Cut(tuple(map(self._part, self._runs())), tuple(results))
+
+    def _runs(self) -> list[list[_Made]]:
+        """What makes one part, in order: what follows each other on the same device."""
+        runs: list[list[_Made]] = []
+        for level in sorted({made.level for made in self.nodes}):
+            last = runs[-1][-1].device if runs else None
+            here = [made for made in self.nodes if made.level == level]
+            for made in sorted(here, key=lambda made: made.device != last):
+                if runs and runs[-1][-1].device == made.device:
+                    runs[-1].append(made)
+                else:
+                    runs.append([made])
+        return runs
 
     def _wanted(self, value: Value) -> str:
         return CPU if isinstance(value, Constant) else self.devices[value]
 
-    def _part(self, made: _Made) -> Part:
-        nodes = self.nodes[made]
+    def _part(self, run: list[_Made]) -> Part:
+        nodes = [node for made in run for node in self.nodes[made]]
         own = {v for node in nodes for v in node.outputs}
         read = dict.fromkeys(v for node in nodes for v in node.inputs)
         inputs = tuple(v for v in read if v not in own and not isinstance(v, Constant))
         known = dict(zip(self.graph.inputs, self.graph.input_names, strict=True))
-        elsewhere = {v for n in self.nodes if n != made for o in self.nodes[n] for v in o.inputs}
+        others = (made for made in self.nodes if made not in run)
+        elsewhere = {v for made in others for node in self.nodes[made] for v in node.inputs}
         wanted = elsewhere.union(self.copies.get(v, v) for v in self.graph.results)
         return Part(
-            made.device,
+            run[0].device,
             Graph(
                 self.graph.name,
                 inputs,
@@ -162,6 +175,6 @@ class _Cutting:
                 tuple(nodes),
                 tuple(v for node in nodes for v in node.outputs if v in wanted),
             ),
-            tuple(self.guards.get(made, ())),
+            tuple(guard for made in run for guard in self.guards.get(made, ())),
         )
 

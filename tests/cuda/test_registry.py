@@ -1,4 +1,4 @@
-"""Every op of the registry on a GPU: what it gives on the CPU, eagerly and in a recorded function."""
+"""Every op of the registry on a GPU gives what it gives on the CPU, eagerly and decorated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tensors on a GPU: where they are made, how they move, what meets what, and what reaches Python."""
+"""Tensors on a GPU: where they are made, how they move, what meets what, what reaches Python."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_a_tensor_on_a_gpu_reaches_python() -> None:
 
 def test_operands_on_different_devices_are_refused() -> None:
     here, there = fj.ones(3), fj.ones(3).to("gpu")
-    with pytest.raises(fj.DeviceError, match=r"add: operand 0 is on /gpu:0, operand 1 is on /cpu:0"):
+    with pytest.raises(fj.DeviceError, match="add: operand 0 is on /gpu:0, operand 1 is on /cpu"):
         there + here
     with pytest.raises(fj.DeviceError, match=r"x\.to\('/gpu:0'\).*made at test_tensors\.py"):
         fj.concat([here, there])
@@ -91,7 +91,7 @@ def test_numbers_and_python_data_go_along() -> None:
     for result in (
         x + 1,
         2.0 * x,
-        x + [1.0, 2.0, 3.0],
+        fj.add(x, [1.0, 2.0, 3.0]),
         np.ones(3, np.float32) * x,
         x * fj.constant(2.0),
         fj.where(x > 1, x, 0.0),
@@ -113,7 +113,8 @@ def test_what_goes_with_a_tensor_is_made_beside_it() -> None:
     assert fj.one_hot(fj.constant([1, 0]).to("gpu"), 2).device == GPU
     assert fj.zeros_like(x).device == fj.imag(x).device == GPU
     assert fj.repeat(x, [1, 2], axis=0).shape == (3, 2)
-    assert fj.take_along_axis(x, fj.argsort(x, descending=True)).tolist() == [[2.0, 1.0], [4.0, 3.0]]
+    order = fj.argsort(x, descending=True)
+    assert fj.take_along_axis(x, order).tolist() == [[2.0, 1.0], [4.0, 3.0]]
     assert fj.cumulative_sum(x[0], include_initial=True).tolist() == [0.0, 1.0, 3.0]
     assert fj.random.permutation(x).device == GPU
     assert fj.linalg.inv(x).device == fj.einsum("ij,jk->ik", x, x).device == GPU
