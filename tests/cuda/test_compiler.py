@@ -50,6 +50,7 @@ def test_the_key_holds_the_architecture_and_the_compiler(monkeypatch: pytest.Mon
 @needs_nvrtc
 def test_processes_share_many_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "_A_PROCESS", 2)
+    monkeypatch.setattr(nvrtc, "_LEAST", 2)
     monkeypatch.setattr(nvrtc.os, "sched_getaffinity", lambda pid: {0, 1})
     sources = [kernel(f"plus_{i}", f"p.a[i] / {i + 2}.0f * p.b[i]") for i in range(5)]
     sources[3] = Source(sources[3].name, sources[3].text, fastmath=True)

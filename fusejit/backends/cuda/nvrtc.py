@@ -39,6 +39,7 @@ FAST_OPTIONS = ("--std=c++17", "--use_fast_math")
 """For who asks for fastmath."""
 
 _A_PROCESS = 16  # kernels to a process, which takes 0.5 s to start: as long as 10 to compile
+_LEAST = 4  # processes; two, on two cores that were not idle, took half as long again as one
 
 
 def images(sources: Sequence[Source], architecture: str) -> list[bytes]:
@@ -61,7 +62,7 @@ def images(sources: Sequence[Source], architecture: str) -> list[bytes]:
 def compile_all(sources: Sequence[Source], architecture: str) -> list[bytes]:
     """The cubins of sources; several processes share many."""
     processes = min(len(os.sched_getaffinity(0)), len(sources) // _A_PROCESS)
-    if processes < 2 or not _has_nvrtc():
+    if processes < _LEAST or not _has_nvrtc():
         return [compile_one(source, architecture)[0] for source in sources]
     shares = [sources[i::processes] for i in range(processes)]
     workers = [_worker() for _ in shares]  # all, before any of them is ready to read
