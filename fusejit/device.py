@@ -61,6 +61,9 @@ class Gpus(Protocol):
     def synchronize(self, device: str) -> None:
         """Wait until all that the device was asked for is done."""
 
+    def release_memory(self) -> None:
+        """Give memory that no array needs back to the devices."""
+
 
 def parse(name: str) -> str:
     """The canonical name, "/cpu:0" or "/gpu:N"; DeviceError if it is none."""
@@ -146,6 +149,12 @@ def synchronize(device: str) -> None:
     """Wait until all that a device was asked for is done."""
     if device != CPU:
         gpus().synchronize(device)
+
+
+def release_memory() -> None:
+    """Give memory of GPUs that no array needs back to them."""
+    if used:
+        gpus().release_memory()
 
 
 # ---- where tensors are made

@@ -19,6 +19,7 @@ import numpy as np
 from ..backends.llvm import blocks
 from ..backends.llvm.native import NativeCallable, enable_vectorcall
 from ..config import config
+from ..device import current, moved, release_memory
 from ..dtypes import as_dtype
 from ..errors import CaptureError
 from ..tensor import wrap
@@ -221,6 +222,7 @@ def clear_caches() -> None:
         if each._made is not None:
             each._made.forget()
     blocks.clear()
+    release_memory()
 
 
 config.on_change(clear_caches)
@@ -234,5 +236,5 @@ def recorded() -> int:
 def _example(spec: Any) -> Any:
     if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], tuple):
         shape, dtype = spec
-        return wrap(np.zeros(shape, as_dtype(dtype)))
+        return wrap(moved(np.zeros(shape, as_dtype(dtype)), current()))
     return spec

@@ -48,6 +48,11 @@ def gpu(ordinal: int = 0) -> Gpu:
     return found
 
 
+def started() -> list[Gpu]:
+    """The devices that this process has used."""
+    return list(_gpus.values())
+
+
 def _driver(kind: str, ordinal: int) -> Driver:
     if kind == "emulated":
         from .emulated import EmulatedDriver

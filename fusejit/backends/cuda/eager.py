@@ -6,6 +6,7 @@ lies on the CPU is copied once for each value.
 
 from __future__ import annotations
 
+import contextlib
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -15,13 +16,14 @@ import numpy as np
 from ...config import config
 from ...device import CPU, on_host
 from ...dtypes import TensorType
+from ...errors import DeviceError
 from ...ir.builder import Builder
 from ...ir.graph import Graph
 from ...op import Array, Assembly, Contraction, Elementwise, Op, Transfer, View
 from ...passes import optimize
 from ..lower import kernel_kind
 from .array import DeviceArray
-from .device import Gpu, gpu
+from .device import Gpu, gpu, started
 from .lowering import program_of
 from .runtime import Loaded, Stopped
 
@@ -56,6 +58,12 @@ class GpuBackend:
     def synchronize(self, device: str) -> None:
         """Wait until all that the device was asked for is done."""
         _gpu(device).synchronize()
+
+    def release_memory(self) -> None:
+        """Give memory that no array needs back to the devices."""
+        for each in started():
+            with contextlib.suppress(DeviceError):  # after a failure, or in a fork: nothing to give
+                each.release_memory()
 
     def apply(self, op: Op, arrays: Sequence[Any], params: Mapping[str, Any], device: str) -> Any:
         """The result of `op`, whose operands are on the device, or are single numbers."""
