@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fusejit as fj
+from fusejit.capture.launches import listed
 from fusejit.ir.devices import cut
 from tests.capture.helpers import same
 
@@ -151,6 +152,28 @@ def test_gradients_of_any_order_through_calls(x: fj.Tensor) -> None:
             assert found[0].device == GPU
             np.testing.assert_allclose(found[0].numpy(), expected[0].numpy(), rtol=1e-5)
     assert f.num_traces == 1
+
+
+def test_the_pointwise_part_of_an_lstm_cell_is_one_kernel_each_way(gpus: str) -> None:
+    @fj.function
+    def pointwise(gates: Any, c: Any) -> Any:
+        keep, write, show, new = fj.split(gates, 4, axis=1)
+        c = fj.sigmoid(keep) * c + fj.sigmoid(write) * fj.tanh(new)
+        return fj.sigmoid(show) * fj.tanh(c), c
+
+    rng = np.random.default_rng(0)
+    gates, c = (fj.constant(rng.normal(size=(8, n))).to("gpu") for n in (64, 16))
+    pointwise(gates, c)
+    with fj.GradientTape() as tape:
+        tape.watch([gates, c])
+        results = pointwise(gates, c)
+    gradients = tape.gradient(results, [gates, c])
+    assert [g.device for g in gradients] == [GPU, GPU]
+    (differentiable,) = pointwise._calls._gradients.values()
+    (forward,) = differentiable._forward.values()
+    ((backward, _),) = forward.vjp._made.values()
+    for program in (forward.program, backward):
+        assert len(list(listed(program.walk))) == 1
 
 
 def test_what_is_explained(x: fj.Tensor) -> None:
