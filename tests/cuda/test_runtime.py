@@ -242,6 +242,21 @@ def test_threads_share_a_program(device: Gpu) -> None:
     assert not wrong
 
 
+def test_threads_load_a_kernel_once(device: Gpu) -> None:
+    ready, found = threading.Barrier(4), []
+
+    def work() -> None:
+        ready.wait()
+        found.append(device.functions([ADD])[0])
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 4 and len(set(map(id, found))) == 1
+
+
 def test_a_write_beyond_a_block_is_an_error_that_names_the_kernel(
     device: Gpu, request: pytest.FixtureRequest
 ) -> None:

@@ -157,7 +157,8 @@ class Gpu:
             images = self.driver.compile(missing)
             with self:
                 for source, image in zip(missing, images, strict=True):
-                    self._functions[source] = self.driver.load(image, source.name)
+                    if source not in self._functions:  # by another thread meanwhile
+                        self._functions[source] = self.driver.load(image, source.name)
         return [self._functions[source] for source in sources]
 
     def synchronize(self) -> None:
