@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
@@ -61,12 +62,7 @@ def benchmark(
     variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
     saved = [v._value for v in variables]
     eager, fused = list[float](), list[float]()
-    places = {device for device, _ in trace.program.walk.programs()} if trace.program.walked else ()
-
-    def wait() -> None:
-        for place in places:
-            synchronize(place)
-
+    wait = partial(wait_for, trace.program)
     try:
         while len(fused) < ROUNDS and (len(fused) < FEWEST or sum(fused) + sum(eager) < LONG):
             eager.append(_seconds(lambda: calls.parameters.call(calls.body, flat), wait))
@@ -86,6 +82,13 @@ def benchmark(
         bytes_before=sum(map(bytes_moved, steps_before(trace.program.recorded))),
         bytes_after=sum(map(bytes_moved, trace.program.fused.nodes)),
     )
+
+
+def wait_for(program: Program) -> None:
+    """Wait until what a program was asked to do is done."""
+    if program.walked:
+        for device in dict.fromkeys(device for device, _ in program.walk.programs()):
+            synchronize(device)
 
 
 def median(values: Sequence[float]) -> float:

@@ -23,7 +23,7 @@ from ..backends.plan import Plan
 from ..backends.printer import shared_rows
 from ..errors import CaptureError
 from .advice import instead_of
-from .benchmark import bytes_moved, count, median
+from .benchmark import bytes_moved, count, median, wait_for
 from .facts import Break, Eager, Facts, Kernel, facts_of, refused, why_numpy
 from .lines import SourceLine
 from .trace import Trace, as_walked
@@ -79,9 +79,11 @@ def _run(trace: Trace, call: Callable[[], object]) -> float | None:
     spent: list[float] = []
     try:
         call()
+        wait_for(trace.runs)
         while len(spent) < RUNS and sum(spent) < RUN_SECONDS:
             began = time.perf_counter()
             call()
+            wait_for(trace.runs)
             spent.append(time.perf_counter() - began)
     except Exception:  # the user's to see when they call it
         return None
