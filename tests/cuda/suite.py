@@ -172,6 +172,10 @@ def of_strips() -> tuple[Case, ...]:
                 case(f"layer_norm' {size}", _gradients(_layer_norm), x, scale, bias),
                 case(f"cross_entropy' {size}", _gradients(_cross_entropy), labels, x),
             ]
+    for shape in ((5, 7, 33), (3, 40, 65), (300, 33, 2)):
+        x = rng.normal(size=shape).astype("f")
+        size = "x".join(map(str, shape))
+        found.append(case(f"softmax of columns {size}", lambda x: fj.nn.softmax(x, axis=1), x))
     x = rng.normal(size=(256, 13000)).astype("f")  # rows that shared memory does not hold
     return (*found, case("softmax 256x13000", _softmax, x))
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +22,7 @@ from tests.cuda.kernels import needs_emulator
 
 pytestmark = needs_emulator
 
+ROOT = Path(__file__).parents[2]
 _PRELUDE = library("device.cuh")
 
 
@@ -131,3 +135,25 @@ def test_a_generated_kernel_that_writes_too_far_is_caught() -> None:
     case = _planted(lambda text: text.replace("store(e_y0 +", "store(e_y0 + 4 +"))
     with pytest.raises(AssertionError, match="a write out of bounds"):
         run(case.program, case.inputs)
+
+
+_PORTABLY = """
+import sys
+import pytest
+from fusejit.backends.cuda import emulation
+
+built = emulation._built
+def portable(name, text, flags):
+    extra = "#define EMULATED_PORTABLY\\n" if name == "the emulator" else ""
+    return built(name, extra + text, flags)
+
+emulation._built = portable
+sys.exit(pytest.main(["-q", "-p", "no:cacheprovider", "-k", "not portably", sys.argv[1]]))
+"""
+
+
+def test_portably() -> None:
+    """The same on processors for which the emulator has no switch of stacks of its own."""
+    program = [sys.executable, "-W", "ignore", "-c", _PORTABLY, __file__]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stdout + done.stderr

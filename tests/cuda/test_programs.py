@@ -110,6 +110,12 @@ def test_rows_are_one_kernel(what: str) -> None:
         assert kinds(named(suite.of_strips(), f"{what} {size}").program) == {"rows": 1}
 
 
+def test_columns_of_a_row_are_one_kernel_too() -> None:
+    for size in ("5x7x33", "3x40x65", "300x33x2"):
+        program = named(suite.of_strips(), f"softmax of columns {size}").program
+        assert kinds(program) == {"rows": 1}
+
+
 def test_what_lives_in_a_strip_takes_no_memory_of_the_device() -> None:
     program = named(suite.of_strips(), "softmax 300x1024").program
     assert program.arena == 0

@@ -15,7 +15,7 @@ from ..plan import Step
 from .loops import THREADS, blocks
 from .operands import firsts_of, fits_narrow, in_memory, is_aligned, packed, rows_of
 from .program import Launch, Limits
-from .reductions import VECTOR, reduce_source
+from .reductions import VECTOR, Pace, reduce_source
 
 WARP = 32
 WARP_ROW = 1024
@@ -149,7 +149,7 @@ def _launch(steps: Sequence[Step], parts: int, limits: Limits) -> Launch:
         read += in_memory(kernel.inputs, step.operands[:count])
         written += step.operands[count:]
     return Launch(
-        reduce_source(tuple(kernels), tuple(map(is_wide, steps)), narrow),
+        reduce_source(tuple(kernels), tuple(map(pace_of, steps)), narrow),
         (blocks(outputs * threads, THREADS, limits), parts, 1),
         (THREADS, 1, 1),
         max(map(space_of, kernels)),
@@ -171,16 +171,18 @@ def space_of(kernel: Reduce) -> int:
     return max(16, count * kernel.output.dtype.itemsize)
 
 
-def is_wide(step: Step) -> bool:
-    """Whether VECTOR elements of a row can be moved at once."""
-    kernel = step.code
-    assert isinstance(kernel, Reduce)
+def pace_of(step: Step) -> Pace:
+    """How the elements of a row are moved."""
+    kernel = _kernel(step)
     if kernel.form is Form.COLUMN:
-        return False
+        return Pace.SINGLE
     moving = kernel.inputs + kernel.stored
     rows = rows_of(step.meta, 2, len(moving))
-    return all(
+    aligned = all(
         is_aligned(access.dtype, VECTOR, place.offset, row[:1] if step.meta[0] > 1 else ())
         for access, place, row in zip(moving, step.operands, rows, strict=False)
         if access.walk is Walk.UNIT
     )
+    if not aligned:
+        return Pace.SINGLE
+    return Pace.PACKED if step.meta[1] % VECTOR else Pace.WHOLE

@@ -36,9 +36,9 @@ BLOCKS = 8
 RESIDENT = 2
 """Blocks that a multiprocessor surely holds: of 128 registers a thread. Left to itself the compiler
 gives 32 to 48, and spills values of long programs."""
-AHEAD, AHEAD_INSTRUCTIONS = 2, 64
-"""Vectors of each operand that a thread loads before it computes, if its program is short: then
-more than one operand's 16 bytes are on their way for each thread. Long programs have other work."""
+AHEAD, AHEAD_INSTRUCTIONS, AHEAD_INPUTS = 2, 64, 3
+"""Vectors of each operand that a thread loads before it computes, if its program is short and reads
+little: then 32 bytes or more are on their way for each thread. Long programs have other work."""
 LIBRARIES = ("device.cuh", "scalar.cuh", "memory.cuh")
 
 
@@ -70,7 +70,8 @@ def blocks(work: int, threads: int, limits: Limits) -> int:
 def ahead(kernel: Loop, width: int) -> int:
     """How many vectors a thread has under way."""
     short = width > 1 and len(kernel.program.instrs) <= AHEAD_INSTRUCTIONS
-    return AHEAD if short and any(a.walk is Walk.UNIT for a in kernel.inputs) else 1
+    loads = sum(access.walk is Walk.UNIT for access in kernel.inputs)
+    return AHEAD if short and 0 < loads <= AHEAD_INPUTS else 1
 
 
 def loop_width(step: Step) -> int:
@@ -141,6 +142,7 @@ class Opened:
         if width > 1:
             together = ahead(self.kernel, width)
             far = f"{together} * {step}" if together > 1 else step
+            text.line("#pragma unroll 1")
             with text.block(f"for (Index e = {first}; e < {total} / {width}; e += {far})"):
                 if together > 1:
                     self.vectors(text, width, together, span)
@@ -154,6 +156,7 @@ class Opened:
             head = f"for (Index e = {start}; e < {total}; e += {step})"
         else:
             return  # rows are whole numbers of vectors
+        text.line("#pragma unroll 1")
         with text.block(head):
             self.single(text)
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from enum import Enum
 from functools import lru_cache
 
-from ..base import Access, Form, Reduce, Walk
+from ..base import Form, Reduce, Walk
 from .loops import LIBRARIES, RESIDENT, THREADS, read_pack, write_element, write_pack
 from .operands import Operand, Struct
 from .program import Source
@@ -25,17 +26,26 @@ VECTOR = 4
 """Neighbouring elements of a thread, whatever their size: the order must not depend on dtypes."""
 DEPTH = 64
 """Rounds of an accumulator before rounding error starts afresh."""
+AHEAD, AHEAD_INSTRUCTIONS = 4, 24
+
+
+class Pace(Enum):
+    """How the elements of a row are moved. The order of combination is the same."""
+
+    SINGLE = "single"  # one by one
+    PACKED = "packed"  # VECTOR at a time, and one by one at the end
+    WHOLE = "whole"  # VECTOR at a time, of which a row has a whole number
 
 
 @lru_cache(maxsize=4096)
-def reduce_source(kernels: tuple[Reduce, ...], wide: tuple[bool, ...], narrow: bool) -> Source:
+def reduce_source(kernels: tuple[Reduce, ...], paces: tuple[Pace, ...], narrow: bool) -> Source:
     """The kernel of reductions side by side, or of one part of them for each index of the grid's
     second axis."""
     text, parameters = Text(), Struct()
     prefixes = [f"{chr(ord('a') + n)}_" for n in range(len(kernels))] if kernels[1:] else [""]
     opened = [
         open_reduce(parameters, kernel, prefix, each)
-        for kernel, prefix, each in zip(kernels, prefixes, wide, strict=True)
+        for kernel, prefix, each in zip(kernels, prefixes, paces, strict=True)
     ]
     size = parameters.number("size")
     parameters.write(text, narrow)
@@ -64,7 +74,15 @@ class OpenedReduce:
     stored: tuple[Operand, ...]
     output: Operand
     threads: str  # of a team, or down a column
-    wide: bool
+    pace: Pace
+
+    @property
+    def _ahead(self) -> int:
+        """Rounds that a thread may have under way, for some loads in all; long programs have other
+        work."""
+        work = len(self.kernel.program.instrs) + len(self.kernel.combine.instrs)
+        short = work <= AHEAD_INSTRUCTIONS and not self.stored
+        return max(1, AHEAD // max(len(self.inputs), 1)) if short else 1
 
     @property
     def type(self) -> str:
@@ -118,6 +136,7 @@ class OpenedReduce:
                     text.line(f"{kind} part[{VECTOR}] = {{{', '.join([neutral] * VECTOR)}}};")
                     text.line(f"const Index left = {length} - start;")
                     text.line(f"const Index stop = left < {span} ? {length} : start + {span};")
+                    text.line(f"#pragma unroll {self._ahead}")
                     with text.block(f"for (Index i1 = start; i1 < stop; i1 += team * {VECTOR})"):
                         self._neighbours(text, length)
                     text.line("#pragma unroll")
@@ -132,18 +151,26 @@ class OpenedReduce:
 
     def _neighbours(self, text: Text, length: str) -> None:
         """VECTOR elements from i1 on, or those before the row's end."""
-        operands = [*self.inputs, *self.stored]
-        if not self.wide:
-            operands = [_scattered(operand) for operand in operands]
-        count = len(self.inputs)
-        with text.block(f"if (i1 + {VECTOR} <= {length})"):
-            self._together(text, operands[:count], operands[count:])
-        with text.block("else"), text.block(f"for (int k = 0; k < {length} - i1; k++)"):
+        if self.pace is Pace.WHOLE:
+            self._together(text)
+        elif self.pace is Pace.PACKED:
+            with text.block(f"if (i1 + {VECTOR} <= {length})"):
+                self._together(text)
+            with text.block("else"):
+                self._singly(text, length)
+        else:
+            self._singly(text, length)
+
+    def _singly(self, text: Text, length: str) -> None:
+        # Unrolled, so that `part` is in registers: an array with a variable index is in memory.
+        text.line("#pragma unroll")
+        every, inside = f"for (int k = 0; k < {VECTOR}; k++)", f"if (i1 + k < {length})"
+        with text.block(every), text.block(inside):
             self._one(text, ["i0", "(i1 + k)"], "part[k]")
 
-    def _together(self, text: Text, inputs: list[Operand], stored: list[Operand]) -> None:
-        indices = ["i0", "i1"]
-        given = [read_pack(text, f"x{i}", o, indices, VECTOR) for i, o in enumerate(inputs)]
+    def _together(self, text: Text) -> None:
+        indices, stored = ["i0", "i1"], self.stored
+        given = [read_pack(text, f"x{i}", o, indices, VECTOR) for i, o in enumerate(self.inputs)]
         for i, operand in enumerate(stored):
             text.line(f"Pack<{operand.type}, {VECTOR}> y{i + 1};")
         text.line("#pragma unroll")
@@ -182,6 +209,7 @@ class OpenedReduce:
                     text.line(f"const Index left = {length} - start;")
                     stop = f"left < lanes * {DEPTH} ? {length} : start + lanes * {DEPTH}"
                     text.line(f"const Index stop = {stop};")
+                    text.line(f"#pragma unroll {self._ahead}")
                     with text.block("for (Index i1 = start; i1 < stop; i1 += lanes)"):
                         self._one(text, ["i0", "i1", "i2"], "part")
                     text.line("total = combine(total, part);")
@@ -196,7 +224,7 @@ class OpenedReduce:
         return f"{base}[{' + '.join((*terms, *([beside] if beside else [])))}]"
 
 
-def open_reduce(parameters: Struct, kernel: Reduce, prefix: str, wide: bool) -> OpenedReduce:
+def open_reduce(parameters: Struct, kernel: Reduce, prefix: str, pace: Pace) -> OpenedReduce:
     """Declare the extents and operands of a reduction, in the order of its meta, then its team."""
     axes = 2 if kernel.form is Form.ROW else 3
     extents = tuple(parameters.number(f"{prefix}n{axis}") for axis in range(axes))
@@ -211,7 +239,7 @@ def open_reduce(parameters: Struct, kernel: Reduce, prefix: str, wide: bool) -> 
     output = parameters.open(f"{prefix}y", kernel.output, axes - 1, written=True)
     threads = parameters.number(f"{prefix}team" if axes == 2 else f"{prefix}lanes")
     return OpenedReduce(
-        kernel, prefix, extents, tuple(inputs), tuple(stored), output, threads, wide
+        kernel, prefix, extents, tuple(inputs), tuple(stored), output, threads, pace
     )
 
 
@@ -223,11 +251,3 @@ def _along(operand: Operand, by: str) -> Operand:
     if len(operand.strides) == 2 and operand.access.walk is Walk.UNIT:
         stride = "1"
     return replace(operand, base=f"{operand.base} + (long long){by} * {stride}")
-
-
-def _scattered(operand: Operand) -> Operand:
-    """The operand read element by element."""
-    if operand.access.walk is not Walk.UNIT:
-        return operand
-    access = Access(operand.access.dtype, Walk.STRIDED)
-    return replace(operand, access=access, strides=(*operand.strides[:-1], "1"))

@@ -15,11 +15,11 @@ from ..base import Access, Form, Kernel, Loop, Reduce, Walk
 from ..plan import Operand as Place
 from ..plan import Slot, Step
 from ..strips import Open, Room, scratch
-from .cuts import is_wide, lanes_of, part_of, space_of, team_of
+from .cuts import lanes_of, pace_of, part_of, space_of, team_of
 from .loops import BLOCKS, LIBRARIES, RESIDENT, THREADS, Opened, loop_width, open_loop
 from .operands import Operand, Struct, fits_narrow, packed, rows_of
 from .program import Launch, Limits, Source
-from .reductions import VECTOR, OpenedReduce, open_reduce
+from .reductions import OpenedReduce, Pace, open_reduce
 from .text import Text, kernel_head, source
 
 ROW, MANY = 128 * 1024, 256
@@ -27,6 +27,8 @@ ROW, MANY = 128 * 1024, 256
 from which on they occupy all, whatever their length."""
 STEPS = 12
 """Steps of a strip: its operands must fit into 4 KB of parameters."""
+MODERATE = 8
+"""Steps up to which 128 registers hold what a thread keeps through all of them."""
 TURN = 4096
 """Elements of a step that a block computes between two barriers, at least if rows are many."""
 
@@ -145,7 +147,7 @@ class Member:
     """What is structure of a step in a strip."""
 
     kernel: Loop | Reduce
-    width: int  # elements that a thread moves at once
+    pace: int | Pace  # elements of a loop that a thread moves at once; that of a reduction
     inside: tuple[bool, ...]  # which operands are in shared memory
 
     @property
@@ -162,7 +164,7 @@ def _member(step: Step, strip: Strip) -> Member:
     inside = tuple(place.slot in strip.scratch for place in step.operands)
     turn = step.count // strip.rows * strip.grain  # indices from block to block
     if isinstance(kernel, Reduce):
-        return Member(kernel, VECTOR if is_wide(step) else 1, inside)
+        return Member(kernel, pace_of(step), inside)
     width = loop_width(step)
     return Member(kernel, 1 if kernel.rank == 1 and turn % width else width, inside)
 
@@ -190,7 +192,7 @@ def rows_source(members: tuple[Member, ...], narrow: bool) -> Source:
     parameters.write(text, narrow)
     for part in parts:
         part.functions(text)
-    with text.block(kernel_head(THREADS, RESIDENT)):
+    with text.block(kernel_head(THREADS, RESIDENT if len(members) <= MODERATE else 1)):
         loop = f"Index row = blockIdx.x * {grain}; row < {rows}; row += gridDim.x * {grain}"
         with text.block(f"for ({loop})"):
             text.line(f"const Index turn = {rows} - row < {grain} ? {rows} - row : {grain};")
@@ -221,10 +223,12 @@ class _Part:
         extents = ("indices", *opened.extents[1:])
         inputs = tuple(local[o.name] for o in opened.inputs)
         if isinstance(opened, Opened):
+            pace = self.member.pace
+            assert isinstance(pace, int)
             outputs = tuple(local[o.name] for o in opened.outputs)
             here = replace(opened, extents=extents, inputs=inputs, outputs=outputs)
             text.line(f"const Index total = {' * '.join(extents)};")
-            here.write(text, self.member.width, ("total", "(Index)threadIdx.x", str(THREADS)))
+            here.write(text, pace, ("total", "(Index)threadIdx.x", str(THREADS)))
             return
         stored = tuple(local[o.name] for o in opened.stored)
         output = local[opened.output.name]
@@ -261,7 +265,8 @@ def _open(parameters: Struct, member: Member, prefix: str) -> _Part:
     if isinstance(member.kernel, Loop):
         opened = open_loop(parameters, member.kernel, prefix)
     else:
-        opened = open_reduce(parameters, member.kernel, prefix, member.width > 1)
+        assert isinstance(member.pace, Pace)
+        opened = open_reduce(parameters, member.kernel, prefix, member.pace)
     part = _Part(member, opened, each)
     for operand, inside in part._operands():
         if inside:
