@@ -114,8 +114,9 @@ def device_of(array: Any) -> str:
 
 
 def on_host(array: Any) -> np.ndarray[Any, Any]:
-    """`array` itself if it is an ndarray, else a copy, once what makes it is done."""
-    found: np.ndarray[Any, Any] = array if type(array) is np.ndarray else array.host()
+    """`array` itself if it is on the CPU, else a copy, once what makes it is done."""
+    there = type(array) is np.ndarray or isinstance(array, np.generic)
+    found: np.ndarray[Any, Any] = array if there else array.host()
     return found
 
 

@@ -141,6 +141,7 @@ class Tensor(Operators):
         return id(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """The value on the CPU, as `numpy` gives it."""
         array = self.numpy()
         return np.array(array, dtype=dtype, copy=copy)
 

@@ -38,12 +38,13 @@ class Cut:
 
 
 def is_plain(graph: Graph) -> bool:
-    """Whether everything is on the CPU and nothing is copied."""
+    """Whether everything is on the CPU."""
     if any(isinstance(value, Placed) for value in graph.inputs):
         return False
-    return not any(
-        isinstance(node.op, Transfer) or (isinstance(node.op, Source) and "device" in node.params)
+    return all(
+        node.params.get("device", CPU) == CPU
         for node in graph.nodes
+        if isinstance(node.op, Transfer | Source)
     )
 
 
