@@ -104,8 +104,8 @@ def from_dlpack(x: Any, /, *, device: object = None, copy: bool | None = None) -
 
     Args:
         x: the array.
-        device: where the Tensor is to be; the data is on the CPU. By default where this thread makes
-            tensors.
+        device: where the Tensor is to be: by default where this thread makes them. x is on the
+            CPU.
         copy: unless False, the data is copied; shared memory must not be written to any more.
     """
     made = asarray(np.from_dlpack(x), copy=copy)
