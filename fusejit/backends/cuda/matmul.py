@@ -144,7 +144,7 @@ def _is_narrow(meta: Sequence[int]) -> bool:
         (batch, k, n, *meta[7:10]),
         (batch, m, n, *meta[10:13]),
     )
-    reach = [sum(s * e for e, s in zip(row[:3], row[3:], strict=True)) for row in far]
+    reach = [sum(abs(s) * e for e, s in zip(row[:3], row[3:], strict=True)) for row in far]
     return max(*reach, m, n, k, prod((m, n))) < NARROW
 
 
