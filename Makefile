@@ -1,13 +1,13 @@
 # Each target is one command. A machine needs Python 3.11 or later (as python3) and make.
 .DEFAULT_GOAL := test
-.PHONY: demo test modes avx2 lint type golden fuzz bench bench-peers clean
+.PHONY: demo test modes avx2 lint type golden fuzz bench bench-peers test-pycuda gpu-check clean
 
 PYTHON ?= python3
 BIN := .venv/bin
 DEMO := .venv/installed
 DEV := .venv/installed-dev
 BENCH := .venv-bench/installed
-SOURCES := $(shell find fusejit kernels -name '*.py' -o -name '*.ll' -o -name '*.cuh')
+SOURCES := $(shell find fusejit kernels -name '*.py' -o -name '*.ll' -o -name '*.cuh' -o -name '*.cpp')
 
 demo: $(DEMO)  ## train a character LSTM, sample from it, compare eager with fused
 	$(BIN)/python -m fusejit demo
@@ -41,8 +41,22 @@ bench: $(BENCH)  ## eager, fused and NumPy; table, JSON and plots under bench/re
 bench-peers: $(BENCH)  ## also JAX and PyTorch, where they are installed; some five minutes
 	.venv-bench/bin/python bench/run.py --peers all
 
+test-pycuda: $(DEV)  ## the GPU's tests on PyCUDA too, over a driver without a GPU; builds PyCUDA
+	$(BIN)/python -m tests.cuda.fake_driver.build
+	$(BIN)/python -m pytest -n auto tests/cuda
+
+# On a machine with a GPU: its tests, then bench/gpu.py, in under 8 minutes. With GPU_WHEELS, a
+# folder, PYTHON itself is used, and what it has of PyTorch, JAX and CuPy; nothing is fetched.
+ifdef GPU_WHEELS
+gpu-check:
+	$(PYTHON) bench/check_gpu.py --wheels $(GPU_WHEELS)
+else
+gpu-check: $(DEV)
+	$(BIN)/python bench/check_gpu.py
+endif
+
 clean:
-	rm -rf .venv .venv-bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .gpu .venv .venv-bench build *.egg-info .mypy_cache .pytest_cache .ruff_cache
 
 # The environment is made once, and brought up to date when pyproject.toml changes.
 .venv/made:

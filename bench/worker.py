@@ -34,6 +34,13 @@ PEERS = {
     "branches fused": (("branch_peer.py", "fused"), "fusejit"),
     "long": (("long_peer.py",), "fusejit"),
     "ceiling": (("ceiling_peer.py",), "fusejit"),
+    "gpu eager": (("gpu_fusejit_peer.py", "eager"), "fusejit"),
+    "gpu fused": (("gpu_fusejit_peer.py", "fused"), "fusejit"),
+    "gpu torch": (("gpu_torch_peer.py", "eager"), "torch"),
+    "gpu torch-compile": (("gpu_torch_peer.py", "compile"), "torch"),
+    "gpu cudnn": (("gpu_torch_peer.py", "cudnn"), "torch"),
+    "gpu cupy": (("gpu_cupy_peer.py",), "cupy"),
+    "gpu jax": (("gpu_jax_peer.py",), "jax"),
 }
 OWN = ("numpy", "eager", "fused")
 OTHERS = ("jax", "torch", "torch-2", "torch-compile")

@@ -41,6 +41,7 @@ from .errors import NonFiniteError as NonFiniteError
 from .errors import RecompileError as RecompileError
 from .errors import ShapeError as ShapeError
 from .errors import VerifyError as VerifyError
+from .ops import transfer as _transfer  # noqa: F401 - installs Tensor.to
 from .ops.arithmetic import abs_ as _abs
 from .ops.arithmetic import add as add
 from .ops.arithmetic import divide as divide

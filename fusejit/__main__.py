@@ -9,8 +9,9 @@ import sys
 from collections.abc import Sequence
 
 from . import optable
-from .backends.llvm import objects
+from .backends import objects
 from .demo import train
+from .errors import DeviceError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -21,6 +22,7 @@ def parser() -> argparse.ArgumentParser:
     demo.add_argument("--steps", type=_count, default=defaults.steps, help="training steps")
     demo.add_argument("--hidden", type=_count, default=defaults.hidden, help="units of the LSTM")
     demo.add_argument("--seed", type=int, default=defaults.seed)
+    demo.add_argument("--device", default=defaults.device, help="cpu, gpu, gpu:1, ...")
     demo.add_argument("--eager", action="store_true", help="train without fusing anything")
     commands.add_parser("ops", help="print the table of ops, in Markdown")
     cache = commands.add_parser("cache", help="the compiled code that is kept on disk")
@@ -39,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             print(_cleared() if options["action"] == "clear" else _kept())
         else:
             print(optable.markdown())
+    except DeviceError as error:
+        sys.exit(f"fusejit: {error}")
     except KeyboardInterrupt:  # outside the training loop, which ends by itself
         sys.exit(130)
 

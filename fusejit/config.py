@@ -38,6 +38,8 @@ class Settings:
     log: str = ""  # "" or "recompiles": one line on stderr for each recording
     dump: str = ""  # a directory that receives the text of every stage, or ""
     default_float: str = "float32"  # dtype of Python floats: float32 or float64
+    device: str = "cpu"  # where tensors are made outside of every block of fj.device
+    gpu: str = ""  # "" or "emulated": by the GPU's driver, or on the CPU, for tests
     num_threads: int = 0  # of native code; 0: one for each CPU that the process may use
     cache_dir: str = _user_cache()  # a directory that keeps compiled objects, or ""
 
@@ -46,7 +48,11 @@ DEFAULTS: Mapping[str, object] = dict(zip(Settings.__match_args__, values(Settin
 
 MOST_THREADS = 256  # the places in the thread pool's table (kernels/llvm/threads.ll)
 
-_CHOICES = {"log": ("", "recompiles"), "default_float": ("float32", "float64")}
+_CHOICES = {
+    "log": ("", "recompiles"),
+    "default_float": ("float32", "float64"),
+    "gpu": ("", "emulated"),
+}
 # Settings that recordings and plans do not depend on.
 _RUN_TIME = frozenset({"num_threads", "cache_dir"})
 

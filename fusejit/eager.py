@@ -18,7 +18,7 @@ from .dtypes import default_float, promote
 from .errors import DTypeError, FuseJitError, ShapeError, describe_operands
 from .nonfinite import refuse_non_finite
 from .op import Array, Contraction, Elementwise, Op, View
-from .operators import NUMBERS, PLAIN, is_number
+from .operators import NUMBERS, PLAIN, Operators, is_number
 from .origin import user_origin, where
 from .scalar import DType
 from .tensor import Tensor, as_operand, detached, wrap
@@ -41,7 +41,10 @@ class Eager(dispatch.Bottom):
 
     def _call(self, op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
         try:
-            outputs = dispatch.top().apply(op, convert(op, operands), params)
+            inputs = convert(op, operands)
+            if devices.used and not op.anywhere:
+                inputs = _together(op, inputs, operands)
+            outputs = dispatch.top().apply(op, inputs, params)
         except FuseJitError as error:
             _add_origins(error, operands)
             raise
@@ -91,6 +94,13 @@ def _say_better(op: Op, inputs: tuple[Tensor, ...], params: Mapping[str, Any]) -
 
 def run(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> Any:
     """One op on arrays: by NumPy where that is bit-exact, else as a kernel of one op."""
+    if devices.used:
+        device = _device(op, arrays, params)
+        if device != devices.CPU:
+            apply = devices.gpus().apply
+            if op.registered:  # what the backend does, to compile and to copy, is no part of a call
+                return dispatch.top().trusted(apply, op, arrays, params, device)
+            return apply(op, arrays, params, device)
     if getattr(op, "exact", True) and not isinstance(op, Contraction):
         result = _by_numpy(op, arrays, params)
         return _private(result, arrays[0]) if isinstance(op, View) else result
@@ -98,6 +108,14 @@ def run(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> Any:
     if compiled is None:
         return _by_numpy(op, arrays, params)
     return compiled.apply(op, arrays, params)
+
+
+def _device(op: Op, arrays: list[Array], params: Mapping[str, Any]) -> str:
+    """Where one op runs; a copy to the CPU where it comes from."""
+    if op.anywhere:
+        places = list(map(devices.device_of, arrays))
+        return next((place for place in places if place != devices.CPU), op.device(places, params))
+    return op.device((devices.common(op.name, arrays),), params)
 
 
 @np.errstate(all="ignore")  # a `with` block takes 0.9 us, this 0.5
@@ -121,6 +139,8 @@ def is_borrowed(array: Array) -> bool:
 
     What fusejit made owns its memory, or has a block of the output pool as its base.
     """
+    if type(array) is not np.ndarray:
+        return False
     return bool(array.flags.writeable) and isinstance(array.base, np.ndarray)
 
 
@@ -131,6 +151,34 @@ def convert(op: Op, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
     if isinstance(op, Elementwise):
         return _promoted(op, operands)
     return tuple(map(as_operand, operands))
+
+
+def _together(op: Op, inputs: tuple[Tensor, ...], operands: tuple[Any, ...]) -> tuple[Tensor, ...]:
+    """Operands on one device: Python data and single numbers go where the others are.
+
+    A Python number is left on the CPU beside an operand that says where the op runs. What is left
+    there otherwise is refused when the op runs.
+    """
+    pairs = list(zip(inputs, operands, strict=True))
+    places = [t.device for t, given in pairs if isinstance(given, Operators)]
+    target = op.device(places or (devices.current(),), {})
+    if target == devices.CPU:
+        return inputs
+    return tuple(
+        [
+            t.to(target)
+            if t.device == devices.CPU and _goes_along(t, given, target in places)
+            else t
+            for t, given in pairs
+        ]
+    )
+
+
+def _goes_along(tensor: Tensor, given: object, beside: bool) -> bool:
+    """Whether an operand on the CPU is to be copied to the device of the others."""
+    if is_number(given):
+        return not beside
+    return not tensor.ndim or not isinstance(given, Operators)
 
 
 def _promoted(op: Elementwise, operands: tuple[Any, ...]) -> tuple[Tensor, ...]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from .device import on_host
 from .errors import NonFiniteError
 from .op import Array, Op
 from .origin import Origin, user_origin, where
@@ -19,6 +20,7 @@ from .origin import Origin, user_origin, where
 
 def refuse_non_finite(op: Op, arrays: Sequence[Array], results: Sequence[Array]) -> None:
     """NonFiniteError if `op` made a NaN or an infinity of `arrays`, all of which were finite."""
+    arrays, results = list(map(on_host, arrays)), list(map(on_host, results))
     found = next((result for result in results if not _is_finite(result)), None)
     if found is None or not all(map(_is_finite, arrays)):
         return

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from . import dispatch
+from .device import CPU
 from .dtypes import COMPILED, TensorType, kind_of
 from .errors import DTypeError, ShapeError
 from .frozen import frozen, values
@@ -132,6 +133,8 @@ class Op:
     """(arrays, params) for generated tests, where `testing.samples` cannot tell from the kind."""
     wants: tuple[str, ...] = ()
     """The names in the gradient rule's signature; they are read off it."""
+    anywhere = False
+    """Whether operands may be on several devices: the op deals with that itself."""
     __signature__ = _Signature()
 
     def __post_init__(self) -> None:
@@ -156,6 +159,10 @@ class Op:
     def infer(self, types: Sequence[TensorType], params: Params) -> tuple[TensorType, ...] | None:
         """Types of the outputs, or None where they depend on values; raises for bad operands."""
         raise NotImplementedError
+
+    def device(self, devices: Sequence[str], params: Params) -> str:
+        """Where the outputs are, from where the operands are: a GPU takes single numbers along."""
+        return next((device for device in devices if device != CPU), CPU)
 
     def eager(self, arrays: Sequence[Array], params: Params) -> Any:
         """The op by NumPy: an array, or a tuple of them."""
@@ -279,6 +286,17 @@ class View(SingleOp):
 
 
 @frozen(eq=False, kw_only=True)
+class Transfer(View):
+    """The same elements on another device. Parameters: device, and origin, where they come from."""
+
+    anywhere = True
+
+    def device(self, devices: Sequence[str], params: Params) -> str:
+        found: str = params["device"]
+        return found
+
+
+@frozen(eq=False, kw_only=True)
 class Assembly(SingleOp):
     """Operands copied into regions of a new array; what no region covers is zero (concat, place).
 
@@ -306,7 +324,15 @@ class Contraction(SingleOp):
 
 @frozen(eq=False, kw_only=True)
 class Source(SingleOp):
-    """No operands: element k (in linear order) is the int64 k. Parameter: shape."""
+    """No operands: element k (in linear order) is the int64 k. Parameters: shape, and device where
+    that is not the CPU."""
+
+    def device(self, devices: Sequence[str], params: Params) -> str:
+        found: str = params.get("device", CPU)
+        return found
+
+    def eager(self, arrays: Sequence[Array], params: Params) -> Any:
+        return self.numpy(shape=params["shape"])
 
     def infer(self, types: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
         return (TensorType(np.dtype(np.int64), tuple(params["shape"])),)
@@ -373,6 +399,10 @@ def reduction(name: str, **fields: Any) -> Reduction:
 
 def view(name: str, **fields: Any) -> View:
     return View(name=name, **fields)
+
+
+def transfer(name: str, **fields: Any) -> Transfer:
+    return Transfer(name=name, **fields)
 
 
 def assembly(name: str, **fields: Any) -> Assembly:

@@ -30,6 +30,7 @@ class Operators:
 
     if TYPE_CHECKING:  # for type checkers only: the operators are installed, not written here
         stacked: Callable[[Sequence[Any]], Tensor]
+        to: Callable[[str], Tensor]
 
         def __getattr__(self, name: str) -> Any: ...
         def __getitem__(self, key: Any) -> Tensor: ...

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .op import OPS, Contraction, DTypeRule, Elementwise, Op, Opaque, Source
+from .op import OPS, Contraction, DTypeRule, Elementwise, Op, Opaque, Source, Transfer
 from .opdoc import dtypes
 
 HEADER = ("op", "kind", "dtypes", "fusible", "differentiable", "CPU")
@@ -37,7 +37,9 @@ def _dtypes(op: Op) -> str:
 
 
 def _on_cpu(op: Op) -> str:
-    """What runs the op inside a plan: generated code, BLAS, or NumPy."""
+    """What runs the op inside a plan: generated code, BLAS, NumPy, or a copy between devices."""
+    if isinstance(op, Transfer):
+        return "copy"
     if isinstance(op, Opaque) or (isinstance(op, Elementwise) and op.scalar is None):
         return "NumPy"
     return "BLAS" if isinstance(op, Contraction) else "LLVM"

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from .device import CPU, at, beside, nowhere
 from .dtypes import as_dtype, default_float
 from .errors import DTypeError, ShapeError
 from .op import size_of
-from .operators import ArrayLike
+from .operators import ArrayLike, Operators
 from .ops.arithmetic import add, multiply, sqrt, subtract
 from .ops.cast import astype
 from .ops.creation import arange, iota
@@ -32,10 +33,14 @@ from .variable import Variable
 
 Shape = tuple[int, ...]
 
-state = Variable(
-    np.array([int.from_bytes(os.urandom(8)), 0], np.uint64), name="random.state", trainable=False
-)
-"""uint64[2]: the key that `seed` sets, and how many elements have been drawn."""
+with at(CPU):
+    state = Variable(
+        np.array([int.from_bytes(os.urandom(8)), 0], np.uint64),
+        name="random.state",
+        trainable=False,
+    )
+"""uint64[2]: the key that `seed` sets, and how many elements have been drawn. It is on the CPU, and
+numbers that are drawn for a GPU are computed there from key and counter: they are the same."""
 
 
 def seed(n: int, /) -> None:
@@ -49,7 +54,8 @@ def seed(n: int, /) -> None:
         >>> bool(fj.all(first == fj.random.normal(3)))
         True
     """
-    state.assign(np.array([int(n) % 2**64, 0], np.uint64))
+    with at(CPU):
+        state.assign(np.array([int(n) % 2**64, 0], np.uint64))
 
 
 def _draw(shape: Shape) -> tuple[Tensor, Tensor]:
@@ -124,7 +130,8 @@ def normal(
 def bernoulli(p: ArrayLike = 0.5, shape: int | Sequence[int] | None = None) -> Tensor:
     """bools that are True with probability `p`, of the shape of p unless `shape` is given."""
     wanted = asarray(p).shape if shape is None else as_shape("random.bernoulli", shape)
-    return uniform(wanted) < p
+    with beside(p) if isinstance(p, Operators) else nowhere:
+        return uniform(wanted) < p
 
 
 def randint(
@@ -148,7 +155,9 @@ def permutation(x: ArrayLike, /) -> Tensor:
     x = asarray(x)
     if not x.ndim:
         raise ShapeError("random.permutation: expected an int or an array with an axis.")
-    return take(x, argsort(_bits((x.shape[0],))), axis=0)
+    with beside(x):
+        order = argsort(_bits((x.shape[0],)))
+    return take(x, order, axis=0)
 
 
 def choice(x: ArrayLike, shape: int | Sequence[int] = (), *, replace: bool = True) -> Tensor:
@@ -161,9 +170,13 @@ def choice(x: ArrayLike, shape: int | Sequence[int] = (), *, replace: bool = Tru
     wanted = as_shape("random.choice", shape)
     count = pool.shape[0] if pool.ndim else 0
     if replace:
-        return take(pool, randint(0, count, wanted), axis=0)
+        with beside(pool):
+            places = randint(0, count, wanted)
+        return take(pool, places, axis=0)
     if size_of(wanted) > count:
         raise ShapeError(
             f"random.choice: {size_of(wanted)} of {count} elements without replacement."
         )
-    return take(pool, permutation(count)[: size_of(wanted)].reshape(wanted), axis=0)
+    with beside(pool):
+        places = permutation(count)[: size_of(wanted)].reshape(wanted)
+    return take(pool, places, axis=0)

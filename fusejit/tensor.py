@@ -1,8 +1,8 @@
 """Tensor, the immutable array, and conversion of what users pass.
 
-A Tensor has fixed slots, because native code reads and makes them: `_data` (the ndarray), `_tag` (a
-serial number that a tape gave it) and `_origin` (where the user made it, resolved when an error
-asks).
+A Tensor has fixed slots, because native code reads and makes them: `_data` (the ndarray, or what
+lies on a GPU), `_tag` (a serial number that a tape gave it) and `_origin` (where the user made it,
+resolved when an error asks).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from . import device as devices
 from . import dispatch
 from .dtypes import TensorType, as_dtype, dtype_of_python
 from .errors import DTypeError, FuseJitError, ShapeError, describe_operands
@@ -41,7 +42,7 @@ class Tensor(Operators):
     """
 
     __slots__ = ("__weakref__", "_data", "_origin", "_tag")
-    _data: Array
+    _data: Any
     _tag: int | None
     _origin: Origin | None
 
@@ -60,28 +61,33 @@ class Tensor(Operators):
 
     @property
     def ndim(self) -> int:
-        return self._data.ndim
+        ndim: int = self._data.ndim
+        return ndim
 
     @property
     def size(self) -> int:
-        return self._data.size
+        size: int = self._data.size
+        return size
 
     @property
     def nbytes(self) -> int:
-        return self._data.nbytes
+        nbytes: int = self._data.nbytes
+        return nbytes
 
     @property
     def device(self) -> str:
-        return "/cpu:0"
+        """Where it lies: "/cpu:0" or "/gpu:N"."""
+        return devices.device_of(self._data)
 
     @property
     def type(self) -> TensorType:
         return TensorType(self._data.dtype, self._data.shape)
 
     def numpy(self) -> Array:
-        """The value as a read-only ndarray that shares memory with the Tensor."""
+        """The value as a read-only ndarray: on the CPU it shares memory with the Tensor; of a GPU
+        it is a copy, made once what computes the value is done."""
         dispatch.top().observe(self, "array")
-        array = self._data.view()
+        array = devices.on_host(self._data).view()
         array.flags.writeable = False
         return array
 
@@ -101,7 +107,7 @@ class Tensor(Operators):
                 + _SCALAR_ADVICE.get(how, "")
             )
         dispatch.top().observe(self, how)
-        return convert(self._data.reshape(()))
+        return convert(devices.on_host(self._data).reshape(()))
 
     def __bool__(self) -> bool:
         return self._scalar("bool", bool)  # type: ignore[no-any-return]
@@ -135,17 +141,19 @@ class Tensor(Operators):
         return id(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        """The value on the CPU, as `numpy` gives it."""
         array = self.numpy()
         return np.array(array, dtype=dtype, copy=copy)
 
     def __repr__(self) -> str:
         dispatch.top().observe(self, "array")
-        body = np.array2string(self._data, separator=", ", prefix="Tensor(")
-        return f"Tensor({body}, shape={self.shape}, dtype={self.dtype.name})"
+        body = np.array2string(devices.on_host(self._data), separator=", ", prefix="Tensor(")
+        where = f", device={self.device}" if self.device != devices.CPU else ""
+        return f"Tensor({body}, shape={self.shape}, dtype={self.dtype.name}{where})"
 
     def __str__(self) -> str:
         dispatch.top().observe(self, "array")
-        return str(self._data)
+        return str(devices.on_host(self._data))
 
     def __format__(self, spec: str) -> str:
         return (
@@ -166,7 +174,7 @@ class Tensor(Operators):
 
     def __reduce__(self) -> Any:
         dispatch.top().observe(self, "array")
-        return asarray, (np.ascontiguousarray(self._data),)
+        return asarray, (np.ascontiguousarray(devices.on_host(self._data)),)
 
 
 PLAIN.add(Tensor)
@@ -175,9 +183,11 @@ _SCALAR_ADVICE = {"bool": " Reduce it first, with all(...) or any(...)."}
 
 
 def wrap(array: Any) -> Tensor:
-    """A Tensor around an ndarray (or NumPy scalar) that nobody else will write."""
+    """A Tensor around an ndarray, NumPy scalar or array on a GPU that nobody else will write."""
     tensor = _new(Tensor)
-    tensor._data = array if type(array) is np.ndarray else np.asarray(array)
+    if type(array) is not np.ndarray and not hasattr(array, "spec"):  # which those of GPUs have
+        array = np.asarray(array)
+    tensor._data = array
     tensor._tag = tensor._origin = None
     return tensor
 
@@ -267,6 +277,8 @@ def asarray(obj: Any, /, *, dtype: object = None, copy: bool | None = None) -> T
         tensor = as_operand(obj, wanted)
     if tensor._origin is None:
         tensor._origin = user_origin()
+    if devices.used and not isinstance(obj, Operators) and tensor.device != devices.current():
+        tensor = tensor.to(devices.current())
     if wanted is not None and tensor.dtype != wanted:
         tensor = tensor.astype(wanted)
     return tensor

@@ -93,7 +93,7 @@ def _pullback(f: Callable[..., Any], operands: Sequence[Any]) -> Callable[..., l
             results = _results(f, given)
         found = tape.gradient(results, sources, weights)
         pairs = zip(found, sources, strict=True)
-        return [full(source.type, 0) if g is None else g for g, source in pairs]
+        return [full(source.type, 0, source.device) if g is None else g for g, source in pairs]
 
     return pullback
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 from typing import Any
 
+from . import device as devices
 from . import dispatch
 from .dtypes import TensorType
-from .errors import DTypeError, ShapeError
+from .errors import DeviceError, DTypeError, ShapeError
 from .operators import PLAIN
 from .scalar import DType
 from .tensor import Operators, Tensor, asarray, detached
@@ -20,7 +21,8 @@ class Variable(Operators):
     """A value that can be assigned; tapes watch it if it is trainable.
 
     A decorated function reads a Variable's current value at each call and commits its assignments
-    when the call is complete. Shape and dtype are fixed by the first value.
+    when the call is complete. Shape, dtype and device are fixed by the first value; inside a block
+    of `fj.device` that is on the device of the block.
 
     Args:
         value: the initial value, anything that `asarray` takes.
@@ -43,7 +45,10 @@ class Variable(Operators):
         self, value: Any, *, name: str = "Variable", trainable: bool = True, dtype: object = None
     ) -> None:
         self._serial = next(serials)
-        self._value = detached(asarray(value, dtype=dtype))
+        tensor = asarray(value, dtype=dtype)
+        if devices.current() != devices.CPU:
+            tensor = tensor.to(devices.current())
+        self._value = detached(tensor)
         self.name = name
         self.trainable = trainable
 
@@ -52,16 +57,28 @@ class Variable(Operators):
         return dispatch.top().read(self)
 
     def assign(self, value: Any) -> Variable:
-        """Replace the value; ShapeError or DTypeError if it does not fit. Returns the Variable."""
+        """Replace the value; ShapeError, DTypeError or DeviceError if it does not fit. Returns the
+        Variable."""
         tensor = asarray(
             value, dtype=self.dtype if not isinstance(value, (Tensor, Variable)) else None
         )
+        if devices.used and tensor.device != self.device:
+            tensor = self._brought(tensor, value)
         if tensor.shape != self.shape:
             raise ShapeError(f"assign to {self.name}: expected {self.type}, got {tensor.type}.")
         if tensor.dtype != self.dtype:
             raise DTypeError(f"assign to {self.name}: expected {self.type}, got {tensor.type}.")
         dispatch.top().assign(self, tensor)
         return self
+
+    def _brought(self, tensor: Tensor, value: object) -> Tensor:
+        """A new value from elsewhere: Python data and single numbers are copied."""
+        if isinstance(value, (Tensor, Variable)) and tensor.ndim:
+            raise DeviceError(
+                f"assign to {self.name}: it is on {self.device}, the value on {tensor.device}; "
+                f"assign value.to({self.device!r})."
+            )
+        return tensor.to(self.device)
 
     def assign_add(self, delta: Any) -> Variable:
         """Add `delta` to the value. Returns the Variable."""

@@ -39,6 +39,7 @@ class CustomGradient(Op):
 
     values: int
     grad_fn: Callable[..., Any]
+    anywhere = True
 
     def infer(self, types: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
         return tuple(types[: self.values])

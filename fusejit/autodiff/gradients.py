@@ -323,7 +323,7 @@ def _targets(f: Callable[..., Any], value: Any) -> list[Tensor | Variable]:
 
 def _zeros_for_none(gradients: Sequence[Any], sources: Sequence[Any]) -> list[Tensor]:
     pairs = zip(gradients, sources, strict=True)
-    return [full(source.type, 0) if g is None else g for g, source in pairs]
+    return [full(source.type, 0, source.device) if g is None else g for g, source in pairs]
 
 
 def _describe(value: object) -> str:

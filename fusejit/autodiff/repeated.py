@@ -7,6 +7,7 @@ import functools
 import numpy as np
 
 from .. import dispatch
+from ..device import CPU
 from ..dtypes import TensorType
 from ..op import Array
 from ..ops.shape import broadcast_to
@@ -15,14 +16,15 @@ from ..scalar import DType
 from ..tensor import Tensor, as_operand, wrap
 
 
-def full(kind: TensorType, value: float) -> Tensor:
+def full(kind: TensorType, value: float, device: str = CPU) -> Tensor:
     """A Tensor of one repeated number.
 
     Where no handler looks on it is made directly as what `broadcast_to` gives, a read-only view of
     that number: in 1 us instead of 15, and each playback begins with one.
     """
-    if next(dispatch.handlers(), None) is not None:
+    if device != CPU or next(dispatch.handlers(), None) is not None:
         number = as_operand(float(value), kind.dtype)
+        number = number if device == CPU else number.to(device)
         return broadcast_to(number, kind.shape) if kind.shape else number
     tensor = wrap(_repeated(kind.dtype, kind.shape, value))
     tensor._origin = user_origin()

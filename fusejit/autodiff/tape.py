@@ -32,6 +32,7 @@ from typing import Any, TypeAlias
 
 from .. import dispatch
 from ..config import config
+from ..device import beside
 from ..dtypes import TensorType
 from ..eager import is_borrowed
 from ..errors import GradientError, ShapeError
@@ -327,14 +328,16 @@ def _apply_rule(
 ) -> Sequence[Gradient]:
     assert op.vjp is not None
     arguments = dict(kept)
+    there = next(g for g in arrived if g is not None)
     if "g" in op.wants and several is None:
         arguments["g"] = arrived[0]
     elif "g" in op.wants:
-        outputs = zip(arrived, several or (), strict=True)
-        arguments["g"] = tuple(full(t, 0) if g is None else g for g, t in outputs)
+        pairs = zip(arrived, several or (), strict=True)
+        arguments["g"] = tuple(full(t, 0, there.device) if g is None else g for g, t in pairs)
     if "gs" in op.wants:
         arguments["gs"] = tuple(arrived)
-    found = op.vjp(**arguments)
+    with beside(there):
+        found = op.vjp(**arguments)
     if not isinstance(found, (tuple, list)):
         kind = type(found).__name__
         raise GradientError(f"{op.name}: its gradient rule returned a {kind}, not a tuple.")
@@ -342,24 +345,26 @@ def _apply_rule(
         raise GradientError(
             f"{op.name}: its rule returned {len(found)} gradients for {len(shapes)} operands."
         )
-    pairs = zip(found, shapes, strict=True)
-    return [g if g is None or shape is None else sum_to_shape(g, shape) for g, shape in pairs]
+    gradients = zip(found, shapes, strict=True)
+    return [g if g is None or shape is None else sum_to_shape(g, shape) for g, shape in gradients]
 
 
 def _seeds(target: Any, output_gradients: Any) -> dict[int | None, Tensor]:
     """The gradients with which playback begins, by tag."""
     targets, tree = trees.flatten(target)
-    given: list[Any] = [None] * len(targets)
+    weights: list[Any] = [None] * len(targets)
     if output_gradients is not None:
-        given = tree.flatten_up_to(output_gradients)
+        weights = tree.flatten_up_to(output_gradients)
     seeds: dict[int | None, Tensor] = {}
-    for leaf, weight in zip(targets, given, strict=True):
+    for leaf, weight in zip(targets, weights, strict=True):
         if not isinstance(leaf, (Tensor, Variable)) or not is_differentiable(leaf.dtype):
             got = leaf.type if isinstance(leaf, (Tensor, Variable)) else type(leaf).__name__
             raise GradientError(f"gradient: the target must be a floating Tensor, got {got}.")
         tensor = as_operand(leaf)
         kind = tensor.type
-        seed = full(kind, 1) if weight is None else asarray(weight, dtype=kind.dtype)
+        with beside(tensor):
+            given = None if weight is None else asarray(weight, dtype=kind.dtype)
+        seed = full(kind, 1, tensor.device) if given is None else given
         if seed.shape != kind.shape:
             expected = f"expected {kind}, got {seed.type}"
             raise ShapeError(f"gradient: output_gradients must fit the target: {expected}.")

@@ -7,7 +7,7 @@ were never in memory as a whole.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..frozen import frozen
 from ..ir.graph import Value
@@ -25,24 +25,33 @@ class Held:
 
 def held(plan: Plan, values: Mapping[Value, Storage], stop: int) -> dict[Value, Held]:
     """The `values` that `plan` holds, contiguous, when step number `stop` has stopped it."""
-    writes = _writes(plan)
-    whole = {
+    return whole(plan.slots, _writes(plan), values, stop)
+
+
+def whole(
+    slots: Sequence[Slot],
+    writes: Mapping[int, Sequence[int]],
+    values: Mapping[Value, Storage],
+    stop: int,
+) -> dict[Value, Held]:
+    """The `values` that are there at step `stop`; `writes` are the steps that write each slot."""
+    found = {
         slot: steps
         for slot, steps in writes.items()
-        if steps[-1] < stop and plan.slots[slot].role in (Role.TEMPORARY, Role.OUTPUT)
+        if steps[-1] < stop and slots[slot].role in (Role.TEMPORARY, Role.OUTPUT)
     }
-    arena = {slot: plan.slots[slot] for slot in writes if plan.slots[slot].role is Role.TEMPORARY}
-    for slot in whole.keys() & arena.keys():
+    arena = {slot: slots[slot] for slot in writes if slots[slot].role is Role.TEMPORARY}
+    for slot in found.keys() & arena.keys():
         if any(
-            any(whole[slot][0] < step < stop for step in writes[other])
+            any(found[slot][0] < step < stop for step in writes[other])
             for other, there in arena.items()
             if other != slot and _overlap(there, arena[slot])
         ):
-            del whole[slot]
+            del found[slot]
     return {
         value: Held(at.slot, at.offset * value.type.dtype.itemsize)
         for value, at in values.items()
-        if at.slot in whole and at.strides == row_major(value.type.shape) and value.type.size
+        if at.slot in found and at.strides == row_major(value.type.shape) and value.type.size
     }
 
 

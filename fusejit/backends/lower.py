@@ -6,8 +6,8 @@ all operands walk alike are merged, so a contiguous array of any rank is one fla
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -20,7 +20,7 @@ from ..op import Array, Assembly, Reduction
 from ..passes.canonical import reduction_layout
 from ..passes.kinds import is_blas, is_compiled_reduction, is_pointwise, is_source, is_view
 from ..passes.simplify import covers
-from ..scalar import BOOL, Program, trace
+from ..scalar import Program, trace
 from . import products
 from .arena import place_temporaries
 from .base import Form
@@ -29,7 +29,8 @@ from .donate import donated
 from .drafts import drafted
 from .expand import Body, Expander, Read
 from .loops import loop_kernel
-from .plan import Code, Guard, Opaque, Operand, Plan, Role, Slot, Step
+from .opaque import by_numpy
+from .plan import Code, Guard, Operand, Plan, Role, Slot, Step
 from .reducing import Reducing
 from .storage import Storage, Stream, row_major
 from .strips import form
@@ -63,6 +64,23 @@ def lower(
     return _Lowering(graph).run(reuse, unchanging, replaced, narrow)
 
 
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """A graph as slots and steps, in order: what is the same for every target. Products are BLAS's
+    and nothing has joined a strip; temporaries have no place."""
+
+    slots: list[Slot]
+    steps: list[Step]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    values: Mapping[Value, Storage]  # see `Plan.values`
+
+
+def lowered(graph: Graph, whole: bool = False) -> Lowered:
+    """The steps of a fused graph; with `whole` each reduction is one, whatever its extents."""
+    return _Lowering(graph, whole).lowered()
+
+
 def work_of(graph: Graph) -> tuple[dict[Node, list[Code]], dict[Value, Storage]]:
     """What runs for each node that takes a step, before products get their forms; where values are
     put. An assembly whose parts are made in place takes none."""
@@ -72,8 +90,9 @@ def work_of(graph: Graph) -> tuple[dict[Node, list[Code]], dict[Value, Storage]]
 
 
 class _Lowering:
-    def __init__(self, graph: Graph) -> None:
+    def __init__(self, graph: Graph, whole: bool = False) -> None:
         self.graph = graph
+        self.whole = whole
         self.producers = graph.producers()
         self.uses = graph.uses()
         self.results = computed_results(graph)
@@ -92,6 +111,30 @@ class _Lowering:
         replaced: Mapping[int, int] = NOTHING,
         narrow: bool = False,
     ) -> Plan:
+        found = self.lowered()
+        kept = {slot for position, slot in enumerate(found.inputs) if position in unchanging}
+        given, steps = products.choose(found.slots, found.steps, kept, narrow)
+        formed = form(given, steps, kept)
+        replacing = tuple(self._replacing(found.inputs, replaced))
+        if reuse:
+            formed = drafted(formed, {taken for _, taken in replacing})
+        slots, arena = place_temporaries(formed.slots, formed.steps, formed.strips, reuse)
+        return Plan(
+            self.graph.name,
+            slots,
+            formed.steps,
+            found.inputs,
+            found.outputs,
+            arena,
+            formed.strips,
+            formed.scratch,
+            sum(map(nanoseconds, steps)),
+            formed.notes,
+            donated(slots, formed.steps, formed.strips, replacing),
+            found.values,
+        )
+
+    def lowered(self) -> Lowered:
         inputs = tuple(self._store(v, Role.INPUT).slot for v in self.graph.inputs)
         outputs = tuple(self._store(v, Role.OUTPUT).slot for v in self.results)
         for node in reversed(self.graph.nodes):  # an assembly inside another lies in its region
@@ -103,27 +146,8 @@ class _Lowering:
                     self._store(value, Role.TEMPORARY)
             if all(v.type.size for v in node.outputs) or node.op is GUARD:
                 self._lower(node)
-        kept = {slot for position, slot in enumerate(inputs) if position in unchanging}
-        self.slots, self.steps = products.choose(self.slots, self.steps, kept, narrow)
-        formed = form(self.slots, self.steps, kept)
-        replacing = tuple(self._replacing(inputs, replaced))
-        if reuse:
-            formed = drafted(formed, {taken for _, taken in replacing})
-        slots, arena = place_temporaries(formed.slots, formed.steps, formed.strips, reuse)
-        return Plan(
-            self.graph.name,
-            slots,
-            formed.steps,
-            inputs,
-            outputs,
-            arena,
-            formed.strips,
-            formed.scratch,
-            sum(map(nanoseconds, self.steps)),
-            formed.notes,
-            donated(slots, formed.steps, formed.strips, replacing),
-            self.storage if any(node.op is GUARD for node in self.graph.nodes) else {},
-        )
+        guarded = any(node.op is GUARD for node in self.graph.nodes)
+        return Lowered(self.slots, self.steps, inputs, outputs, self.storage if guarded else {})
 
     def _replacing(
         self, inputs: Sequence[int], replaced: Mapping[int, int]
@@ -279,7 +303,7 @@ class _Lowering:
             dtype.type(op.identity(dtype)).item(),
             tuple(streams[len(reads) :]),
         )
-        for step in job.steps(self._temporary):
+        for step in (job.step(),) if self.whole else job.steps(self._temporary):
             self._add(step, node)
 
     def _temporary(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> Stream:
@@ -325,7 +349,7 @@ class _Lowering:
 
     def _opaque(self, node: Node) -> None:
         operands = [self._whole(v) for v in (*node.inputs, *node.outputs)]
-        self._step(Opaque(node.op.name, _by_numpy(node, len(node.inputs))), operands, (), 1, node)
+        self._step(by_numpy(node), operands, (), 1, node)
 
     def _whole(self, value: Value) -> Operand:
         return Operand(self._where(value).slot)
@@ -372,14 +396,3 @@ def _reads_parts(node: Node) -> bool:
 def _walks_contiguously(strides: Sequence[int], shape: Sequence[int]) -> bool:
     pairs = zip(strides, row_major(shape), shape, strict=True)
     return all(stride == dense for stride, dense, extent in pairs if extent != 1)
-
-
-def _by_numpy(node: Node, count: int) -> Callable[..., None]:
-    def call(*arrays: Array) -> None:
-        with np.errstate(all="ignore"):
-            result = node.op.by_numpy(list(arrays[:count]), node.params)
-        results = result if isinstance(result, tuple) else (result,)
-        for target, value in zip(arrays[count:], results, strict=True):
-            np.copyto(target, value, casting="no" if target.dtype != BOOL else "unsafe")
-
-    return call

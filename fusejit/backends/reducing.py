@@ -48,20 +48,20 @@ class Reducing:
         """The steps in order; `temporary` makes a buffer for partial results."""
         kept, reduced, columns = self.extents
         if kept >= FEW or kept * reduced * columns < 2 * PART:
-            return [self._step()]
+            return [self.step()]
         if columns >= 2 * COLUMNS:
             rows = [self._row(index) for index in range(kept)]
-            return [part._step() for row in rows for part in row._cut(2, COLUMNS, row.target)]
+            return [part.step() for row in rows for part in row._cut(2, COLUMNS, row.target)]
         size = PART if self.form is Form.ROW else max(PART // columns, BLOCK_ROWS)
         if reduced < 2 * size:
-            return [self._step()]
+            return [self.step()]
         found: list[Step] = []
         for index in range(kept):
             row = self._row(index)
             count = -(-reduced // size)
             partial = temporary(self.target.dtype, (count, columns))
-            found += [part._step() for part in row._cut(1, size, partial)]
-            found.append(row._over(partial, count)._step())
+            found += [part.step() for part in row._cut(1, size, partial)]
+            found.append(row._over(partial, count).step())
         return found
 
     def _row(self, index: int) -> Reducing:
@@ -109,7 +109,8 @@ class Reducing:
             stored=(),
         )
 
-    def _step(self) -> Step:
+    def step(self) -> Step:
+        """The reduction as one kernel."""
         row = self.form is Form.ROW
         axes = 2 if row else 3
         kernel = Reduce(

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import accumulate
 from operator import attrgetter
@@ -45,6 +45,17 @@ STEPS = 1000
 """Steps of a strip: a thread prepares the pointers of all of them on its stack."""
 SHARED = 6_000.0
 """Nanoseconds of work from which on a second thread that is awake helps: sharing costs 0.3 us."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What a strip may hold, on the machine that is to run it."""
+
+    row: int  # bytes that a row of one step may touch
+    many: int | None = None  # rows from which on they may be longer; None: never
+    steps: int = STEPS
+    strangers: bool = True  # whether steps may join that have but their rows in common
+    alone: Callable[[Step], bool] = lambda step: False  # steps that nothing may join
 
 
 class Span(NamedTuple):
@@ -99,7 +110,7 @@ def _inserted(spans: Sequence[Span], new: Span) -> tuple[list[Span], Span]:
 
 
 @dataclass(eq=False)
-class _Open:
+class Open:
     """A strip that is being formed."""
 
     rows: int
@@ -108,31 +119,31 @@ class _Open:
     spans: dict[int, list[Span]] = field(default_factory=dict)  # of each slot
     widest: int = 0  # bytes that a row of one step touches, at most
 
-    def joined(self, step: Step, found: list[Window]) -> _Open | str:
+    def joined(self, step: Step, found: list[Window], room: Room) -> Open | str:
         """The strip that a step has joined, or why it cannot; then this strip is as it was."""
         rows = math.gcd(self.rows, step.count)
         if rows <= 1 or not self.spans:
             return "they have no rows in common"
-        if len(self.steps) == STEPS:
-            return f"a strip has {STEPS} steps at most"
+        if len(self.steps) >= room.steps:
+            return f"a strip has {room.steps} steps at most"
         here = self.by(rows)
         spans, touched = here._joint(step, found)
         if not all(span.apart for span in touched):
             return "it reads other rows than have been computed"
         related = any(window.pitch and window.slot in self.spans for window in found)
-        if not related and rows != self.rows:
+        if not related and (rows != self.rows or not room.strangers):
             return "they have nothing to do with each other"
         row = max(here.widest, _row_bytes(step, found, rows))
-        if row > CACHE:
+        if row > room.row and (room.many is None or rows < room.many):
             return f"a row of {row} bytes is too long for the cache"
         here._take(step, found, spans)
         return here
 
-    def by(self, rows: int) -> _Open:
+    def by(self, rows: int) -> Open:
         """The same strip with fewer, longer rows."""
         if rows == self.rows:
             return self
-        longer = _Open(rows)
+        longer = Open(rows)
         for step, found in zip(self.steps, self.found, strict=True):
             longer.add(step, found)
         return longer
@@ -182,10 +193,7 @@ def form(slots: Sequence[Slot], steps: Sequence[Step], unchanging: Container[int
     What is packed from an `unchanging` input slot is kept: an array that is bound there keeps its
     content for as long as it lives.
     """
-    gathering = _Gathering()
-    for step in steps:
-        gathering.take(step)
-    opened = [*gathering.packed, *gathering.opened]
+    opened, notes = gathered(steps, Room(CACHE))
     ends = list(accumulate(len(each.steps) for each in opened))
     strips = tuple(
         _kept(_close(each, end - len(each.steps), end), each, unchanging)
@@ -193,7 +201,15 @@ def form(slots: Sequence[Slot], steps: Sequence[Step], unchanging: Container[int
     )
     placed, scratch = _with_scratch(slots, opened, strips)
     ordered = tuple(step for each in opened for step in each.steps)
-    return Formed(ordered, strips, placed, scratch, tuple(gathering.notes))
+    return Formed(ordered, strips, placed, scratch, tuple(notes))
+
+
+def gathered(steps: Sequence[Step], room: Room) -> tuple[list[Open], list[str]]:
+    """The steps as strips, in order, and why steps did not join what made their operands."""
+    gathering = _Gathering(room)
+    for step in steps:
+        gathering.take(step)
+    return [*gathering.packed, *gathering.opened], gathering.notes
 
 
 class _Gathering:
@@ -203,18 +219,19 @@ class _Gathering:
     they are read, so only who wrote what it reads, and who touched what it writes, comes first.
     """
 
-    def __init__(self) -> None:
-        self.packed: list[_Open] = []  # from inputs: ahead of all others, each by itself
-        self.opened: list[_Open] = []
+    def __init__(self, room: Room) -> None:
+        self.room = room
+        self.packed: list[Open] = []  # from inputs: ahead of all others, each by itself
+        self.opened: list[Open] = []
         self.notes: list[str] = []
         self._wrote: dict[int, int] = {}  # slot -> the last strip that wrote it
         self._touched: dict[int, int] = {}
         self._outlines: dict[tuple[int, tuple[int, ...]], Outline] = {}
 
     def take(self, step: Step) -> None:
-        found = self._windows(step)
+        found = None if self.room.alone(step) else self._windows(step)
         if isinstance(step.code, Pack) and step.operands[0].slot not in self._wrote:
-            self.packed.append(_Open(step.count))
+            self.packed.append(Open(step.count))
             self.packed[-1].add(step, found or [])
             return
         written = {operand.slot for operand in step.operands}
@@ -244,14 +261,14 @@ class _Gathering:
         near = (first,) if first >= max(0, last - LOOK_BACK) else ()
         if found is not None and last >= 0:
             for number in dict.fromkeys((*near, last)):
-                joined = self.opened[number].joined(step, found)
-                if isinstance(joined, _Open):
+                joined = self.opened[number].joined(step, found, self.room)
+                if isinstance(joined, Open):
                     self.opened[number] = joined
                     return number
                 reason = joined if number == first else reason
         if first >= 0 and self.opened[first].spans:
             self.notes.append(f"a strip | {_title(step)}: {reason}")
-        fresh = _Open(step.count)
+        fresh = Open(step.count)
         fresh.add(step, found or [])
         self.opened.append(fresh)
         return last + 1
@@ -263,7 +280,7 @@ def _title(step: Step) -> str:
     return f"{name} ({step.where})" if step.where else name
 
 
-def _kept(strip: Strip, formed: _Open, unchanging: Container[int]) -> Strip:
+def _kept(strip: Strip, formed: Open, unchanging: Container[int]) -> Strip:
     """The strip, to be kept if it is the packing of an input that does not change."""
     if len(formed.steps) == 1 and isinstance(formed.steps[0].code, Pack):
         source = formed.steps[0].operands[0].slot
@@ -271,7 +288,7 @@ def _kept(strip: Strip, formed: _Open, unchanging: Container[int]) -> Strip:
     return strip
 
 
-def _close(formed: _Open, first: int, end: int) -> Strip:
+def _close(formed: Open, first: int, end: int) -> Strip:
     """A formed strip, with the rows of one turn."""
     rows, whole = formed.rows, Strip(first, end)
     if rows <= 1 or not formed.spans:
@@ -296,31 +313,46 @@ def _unit(step: Step, rows: int) -> int:
 
 
 def _with_scratch(
-    slots: Sequence[Slot], opened: Sequence[_Open], strips: Sequence[Strip]
+    slots: Sequence[Slot], opened: Sequence[Open], strips: Sequence[Strip]
 ) -> tuple[tuple[Slot, ...], int]:
     """The slots, with those that live inside one strip made scratch, and its bytes a thread."""
     placed, most = list(slots), 0
-    touched = Counter(
+    touched = strips_of(opened)
+    for formed, strip in zip(opened, strips, strict=True):
+        if strip.grain == strip.rows:
+            continue
+        found, size = scratch(slots, formed, strip.grain, touched)
+        most = max(most, size)
+        for slot, made in found.items():
+            placed[slot] = made
+    return tuple(placed), most
+
+
+def strips_of(opened: Sequence[Open]) -> Counter[int]:
+    """How many strips touch each slot."""
+    return Counter(
         slot
         for formed in opened
         for slot in {operand.slot for step in formed.steps for operand in step.operands}
     )
-    for formed, strip in zip(opened, strips, strict=True):
-        if strip.grain == strip.rows:
-            continue
-        pitches = {
-            slot: spans[0].pitch or 0
-            for slot, spans in formed.spans.items()
-            if touched[slot] == 1 and _may_be_scratch(slots[slot], spans, strip.rows)
-        }
-        lives = _lives(formed.steps, pitches)
-        offsets, size = place(lives, {slot: p * strip.grain for slot, p in pitches.items()})
-        most = max(most, size)
-        for slot, pitch in pitches.items():
-            placed[slot] = replace(
-                slots[slot], role=Role.SCRATCH, offset=offsets[slot], pitch=pitch
-            )
-    return tuple(placed), most
+
+
+def scratch(
+    slots: Sequence[Slot], formed: Open, grain: int, touched: Mapping[int, int]
+) -> tuple[dict[int, Slot], int]:
+    """What becomes of slots that live inside one strip, and the bytes of `grain` rows of them."""
+    pitches = {
+        slot: spans[0].pitch or 0
+        for slot, spans in formed.spans.items()
+        if touched[slot] == 1 and _may_be_scratch(slots[slot], spans, formed.rows)
+    }
+    lives = _lives(formed.steps, pitches)
+    offsets, size = place(lives, {slot: p * grain for slot, p in pitches.items()})
+    made = {
+        slot: replace(slots[slot], role=Role.SCRATCH, offset=offsets[slot], pitch=pitch)
+        for slot, pitch in pitches.items()
+    }
+    return made, size
 
 
 def _may_be_scratch(slot: Slot, spans: Sequence[Span], rows: int) -> bool:

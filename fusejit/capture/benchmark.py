@@ -5,18 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
 from ..backends.plan import Guard, Plan
+from ..device import synchronize
 from ..ir.graph import FUSED, GUARD, Graph, Node, Value
 from ..op import View
-from .trace import Trace
+from .trace import Program, Trace
 
 if TYPE_CHECKING:
     from .calls import Calls
 
 ROUNDS = 15  # interleaved measurements of `benchmark`; the median of 15 ignores a few interruptions
+FEWEST, LONG = 3, 3.0  # rounds at least, and seconds of single calls after which there are no more
 ROUND_SECONDS = 0.02  # each long enough that the clock's and the loop's cost vanish
 
 
@@ -58,11 +61,12 @@ def benchmark(
     """Time `call` (the decorated call) against the body; Variables get their values back."""
     variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
     saved = [v._value for v in variables]
-    eager, fused = [], []
+    eager, fused = list[float](), list[float]()
+    wait = partial(wait_for, trace.program)
     try:
-        for _ in range(ROUNDS):
-            eager.append(_seconds(lambda: calls.parameters.call(calls.body, flat)))
-            fused.append(_seconds(call))
+        while len(fused) < ROUNDS and (len(fused) < FEWEST or sum(fused) + sum(eager) < LONG):
+            eager.append(_seconds(lambda: calls.parameters.call(calls.body, flat), wait))
+            fused.append(_seconds(call, wait))
     finally:
         for variable, value in zip(variables, saved, strict=True):
             dispatch.top().assign(variable, value)
@@ -74,24 +78,36 @@ def benchmark(
         first_call=sum(spent.values()) / 1e3,
         compile=spent.get("compile", 0.0) / 1e3,
         kernels_before=len(steps_before(trace.program.recorded)),
-        kernels_after=kernels_in(trace.program.plan),
+        kernels_after=kernels_of(trace.program),
         bytes_before=sum(map(bytes_moved, steps_before(trace.program.recorded))),
         bytes_after=sum(map(bytes_moved, trace.program.fused.nodes)),
     )
+
+
+def wait_for(program: Program) -> None:
+    """Wait until what a program was asked to do is done."""
+    if program.walked:
+        for device in dict.fromkeys(device for device, _ in program.walk.programs()):
+            synchronize(device)
 
 
 def median(values: Sequence[float]) -> float:
     return sorted(values)[len(values) // 2]
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def _seconds(call: Callable[[], Any], wait: Callable[[], None]) -> float:
+    """One call, with all that it asks of a device; of calls that take long only one is made."""
     began = time.perf_counter()
     call()
+    wait()
     once = max(time.perf_counter() - began, 1e-9)
+    if once > LONG / ROUNDS:
+        return once
     count = max(1, round(ROUND_SECONDS / once))
     began = time.perf_counter()
     for _ in range(count):
         call()
+    wait()
     return (time.perf_counter() - began) / count
 
 
@@ -103,6 +119,16 @@ def steps_before(graph: Graph) -> list[Node]:
 def kernels_in(plan: Plan) -> int:
     """The steps that compute something: a guard only compares."""
     return sum(not isinstance(step.code, Guard) for step in plan.steps)
+
+
+def kernels_of(program: Program) -> int:
+    """What computes something in a replay, on any device."""
+    if not program.walked:
+        return kernels_in(program.plan)
+    return sum(
+        kernels_in(runs) if isinstance(runs, Plan) else len(runs.launches)
+        for _, runs in program.walk.programs()
+    )
 
 
 def bytes_moved(node: Node) -> int:

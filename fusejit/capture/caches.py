@@ -42,7 +42,8 @@ def cache_info() -> CacheInfo:
         >>> fj.cache_info().kernels >= 0
         True
     """
-    from ..backends.llvm import jit, objects  # the code generator: not every process needs it
+    from ..backends import objects
+    from ..backends.llvm import jit  # the code generator: not every process needs it
 
     traces = recorded()  # first: it waits for what is being compiled
     done, disk = jit.statistics(), objects.usage()

@@ -30,7 +30,7 @@ from ..autodiff.tape import GradientTape
 from ..backends.llvm import abi
 from ..backends.llvm.ready import Once, ahead
 from ..config import config
-from ..device import backend
+from ..device import CPU, backend, current
 from ..errors import CaptureError, FuseJitError, RecompileError
 from ..frozen import frozen
 from ..tensor import Tensor, as_operand
@@ -110,7 +110,7 @@ class Calls:
         """A call while some thread differentiates or records."""
         handlers = list(dispatch.handlers())
         enter = self._paths.enter
-        if enter is not None and not handlers:
+        if enter is not None and not handlers and current() == CPU:
             return enter(*args, **kwargs)  # another thread does
         tapes = [h for h in handlers if isinstance(h, GradientTape)]
         plain = self.parameters.simple and not kwargs and not config.settings.check
@@ -124,6 +124,10 @@ class Calls:
 
     def miss(self, /, *args: Any, **kwargs: Any) -> Any:
         """A call that was not entered natively."""
+        if self._paths.walked and not kwargs and self._is_plain(args):
+            done = self._paths.walk(args)
+            if done is not None:
+                return done[0]
         eager = config.settings.disable or config.settings.debug_nans
         if eager or any(isinstance(h, Recorder) for h in dispatch.handlers()):
             return self.body(*args, **kwargs)  # a callee of a recorded function is its Python body
@@ -152,6 +156,12 @@ class Calls:
             return self.body(*args, **kwargs)
         with collector.held_off():  # the debris of earlier calls may wait until this one returns
             return self._record(flat, found)
+
+    def _is_plain(self, args: tuple[Any, ...]) -> bool:
+        """Whether arguments are one a parameter, and nobody looks on."""
+        if config.settings.check or len(args) != len(self.parameters.names):
+            return False
+        return self.parameters.simple and next(dispatch.handlers(), None) is None
 
     def flatten(self, args: Sequence[Any], kwargs: dict[str, Any]) -> tuple[Any, ...]:
         """One value a parameter; Tensors among them are laid out contiguously."""
@@ -207,7 +217,7 @@ class Calls:
         tapes: Sequence[GradientTape],
     ) -> tuple[Any] | None:
         """The result of a call that takes the path of `trace`, in a tuple; None if that fails."""
-        inputs = trace.entry.inputs(*walked) if tapes else None
+        inputs = trace.conditions.inputs(*walked) if tapes else None
         if inputs is None or not trace.watched(inputs, tapes):
             return self._paths.replay(walked)
         if trace.untaped is not None:
@@ -229,7 +239,7 @@ class Calls:
             if variable is not None:
                 operands[position] = dispatch.top().read(variable)
         op = gradient.forward(watched_among(operands))
-        return trace.finish(apply(op, operands)[: len(trace.program.sources)])
+        return trace.finish(apply(op, operands)[: len(trace.program.recorded.results)])
 
     # ---- recording
 
@@ -256,7 +266,7 @@ class Calls:
         if not self.traces:
             return "recording the first call"
         trace = self.traces[0]
-        miss = trace.entry.first_miss(*as_walked(flat))
+        miss = trace.conditions.first_miss(*as_walked(flat))
         if miss < 0:
             return "recording again: what it reads has changed meanwhile"
         how = describe_miss(trace, miss, flat)
@@ -356,7 +366,7 @@ def _make_entry(
     if isinstance(place, Trace):
         return False
     trace.branch = place
-    _ = trace.entry
+    _ = trace.conditions
     trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
     trace.num_compiles = jit.statistics().num_compiles - before.num_compiles
     trace.num_loads = jit.statistics().num_loads - before.num_loads

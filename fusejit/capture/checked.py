@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import optree
 
+from ..device import on_host
 from ..eager import run
 from ..errors import CheckError
 from ..frozen import replace
@@ -47,7 +48,7 @@ def checked(calls: Calls, trace: Trace, flat: Sequence[Any]) -> Any:
         CheckError: the two differ: where, and how.
     """
     name = calls.function.__name__
-    inputs = trace.entry.inputs(*flat)
+    inputs = trace.conditions.inputs(*flat)
     variables = [v for v in (ref() for ref in trace.assigned) if v is not None]
     before = [v._value for v in variables]
     replayed = calls.paths.replay(flat)
@@ -155,14 +156,17 @@ def _other_values(
             if type(fused) is not type(eager) or not (same or fused != fused):
                 return f"{name} is {fused!r} fused, {eager!r} eager."
             continue
-        if _same(fused._data, eager._data):
+        one, other = on_host(fused._data), on_host(eager._data)
+        if fused.device != eager.device:
+            return f"{name} is on {fused.device} fused, on {eager.device} eager."
+        if _same(one, other):
             continue
         blamed = _first_wrong_op(graph, arrays)
         if blamed is not None:
             return blamed
         products = any(isinstance(node.op, Contraction) for node in graph.nodes)
-        if not (products and _near(fused._data, eager._data)):
-            apart = _where(fused._data, eager._data)
+        if not (products and _near(one, other)):
+            apart = _where(one, other)
             return f"{name} differs, although each op by itself is right: {apart}"
     return None
 
@@ -180,9 +184,11 @@ def _first_wrong_op(graph: Graph, arrays: Sequence[Array]) -> str | None:
             return ()
         result = run(node.op, operands, node.params)
         eager = result if isinstance(result, tuple) else (result,)
-        for value, one in zip(node.outputs, eager, strict=True):
-            if not _agree(node, operands, found[value], one):
-                blamed.append(f"{_described(node)}: {_where(found[value], one)}")
+        given = list(map(on_host, operands))
+        for value, data in zip(node.outputs, eager, strict=True):
+            one, other = on_host(found[value]), on_host(data)
+            if not _agree(node, given, one, other):
+                blamed.append(f"{_described(node)}: {_where(one, other)}")
         return [found[value] for value in node.outputs]
 
     with np.errstate(all="ignore"):

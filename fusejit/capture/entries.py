@@ -10,10 +10,12 @@ import weakref
 from collections.abc import Iterator
 
 from .. import dispatch
+from ..backends.held import Held
 from ..backends.llvm import results
-from ..backends.llvm.callable import Entry, convention
-from ..backends.llvm.checks import Behind, Check, Input
+from ..backends.llvm.callable import Conditions, Entry, convention
+from ..backends.llvm.checks import Behind, Check, Elsewhere, Fit, Input
 from ..backends.llvm.grafts import carried
+from ..ir.graph import Placed
 from ..tensor import Tensor
 from ..variable import Variable
 from .nested import Nested
@@ -37,8 +39,25 @@ def entry_of(trace: Trace) -> Entry:
     assigned = [(held[id(ref)], first + number) for number, ref in enumerate(trace.assigned)]
     result = results.Result(tuple(made), _nest(trace), tuple(assigned))
     branch = trace.branch
-    found = () if branch is None else carried(branch.parent.runs.plan, branch.carried)
+    values = () if branch is None else branch.carried
+    there = [value for value in values if isinstance(value, Held)]
+    found = () if branch is None else carried(branch.parent.runs.plan, there)
     return Entry(TENSORS, trace.nargs, checks, trace.runs.native, result, found)
+
+
+def conditions_of(trace: Trace) -> Conditions:
+    """When a trace that Python walks applies; whatever it needs is then compiled."""
+    from ..backends.cuda.array import DeviceArray, spec_of
+
+    _ = trace.runs.walk
+    checks = (*trace.checks, *(Check(Behind(ref)) for ref in (*trace.assigned, *_returned(trace))))
+    fits: list[Fit] = [
+        Elsewhere(DeviceArray, spec_of(v.device, v.type.dtype, v.type.shape))
+        if isinstance(v, Placed)
+        else (v.type.dtype, v.type.shape)
+        for v in trace.program.recorded.inputs
+    ]
+    return Conditions(TENSORS, trace.nargs, checks, fits)
 
 
 def _made(trace: Trace, number: int) -> results.Made:

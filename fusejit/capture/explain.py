@@ -23,7 +23,7 @@ from ..backends.plan import Plan
 from ..backends.printer import shared_rows
 from ..errors import CaptureError
 from .advice import instead_of
-from .benchmark import bytes_moved, count, median
+from .benchmark import bytes_moved, count, median, wait_for
 from .facts import Break, Eager, Facts, Kernel, facts_of, refused, why_numpy
 from .lines import SourceLine
 from .trace import Trace, as_walked
@@ -79,9 +79,11 @@ def _run(trace: Trace, call: Callable[[], object]) -> float | None:
     spent: list[float] = []
     try:
         call()
+        wait_for(trace.runs)
         while len(spent) < RUNS and sum(spent) < RUN_SECONDS:
             began = time.perf_counter()
             call()
+            wait_for(trace.runs)
             spent.append(time.perf_counter() - began)
     except Exception:  # the user's to see when they call it
         return None
@@ -99,6 +101,7 @@ def text(facts: Facts) -> str:
         ["applies when", *(_beside(each.what, each.line) for each in facts.conditions)],
         *([["paths, each below the one that it leaves", *ways(facts)]] if facts.paths[1:] else []),
         ["kernels", *_listed(facts.kernels), *_beside_kernels(facts)],
+        *([["launches, in order", *facts.launches]] if facts.launches else []),
     ]
     strips = shared_rows(facts.plan)
     if strips:
@@ -225,8 +228,13 @@ def dump(calls: Calls, trace: Trace, folder: str) -> None:
     stem = f"{calls.function.__name__.strip('<>')}.{calls.num_traces}"
     for stage, graph in trace.program.stages.items():
         (target / f"{stem}.{stage}.ir").write_text(str(graph), "utf-8")
-    (target / f"{stem}.plan").write_text(str(trace.program.plan), "utf-8")
-    (target / f"{stem}.ll").write_text(llvm(trace), "utf-8")
+    if trace.program.walked:
+        from .launches import cuda_source
+
+        (target / f"{stem}.cu").write_text(cuda_source(trace), "utf-8")
+    else:
+        (target / f"{stem}.plan").write_text(str(trace.program.plan), "utf-8")
+        (target / f"{stem}.ll").write_text(llvm(trace), "utf-8")
 
 
 def llvm(trace: Trace) -> str:

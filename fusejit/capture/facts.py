@@ -24,12 +24,11 @@ from ..config import config
 from ..device import backend
 from ..dtypes import COMPILED
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
-from ..op import Contraction
-from .benchmark import bytes_moved, kernels_in, steps_before
+from ..op import Contraction, Transfer
+from .benchmark import bytes_moved, kernels_of, steps_before
 from .lines import Lines, SourceLine
 from .misses import describe_miss, path_of, shown
 from .trace import Program, Trace
-from .tree import stops
 
 if TYPE_CHECKING:
     from .calls import Calls
@@ -114,7 +113,21 @@ class Facts:
 
     @property
     def plan(self) -> Plan:
-        return self.trace.runs.plan
+        return _plan(self.trace.runs)
+
+    @property
+    def launches(self) -> list[str]:
+        """What runs where Python walks the path, one line each."""
+        if not self.trace.runs.walked:
+            return []
+        from .launches import listed
+
+        return list(listed(self.trace.runs.walk))
+
+
+def _plan(program: Program) -> Plan:
+    """The native plan; one without steps if there is none."""
+    return Plan(program.recorded.name, (), (), (), (), 0) if program.walked else program.plan
 
 
 def facts_of(calls: Calls, trace: Trace, walked: Sequence[Any], run: float | None) -> Facts:
@@ -131,14 +144,14 @@ def facts_of(calls: Calls, trace: Trace, walked: Sequence[Any], run: float | Non
         paths=tuple(_paths(calls, trace, lines)),
         passed_over=_passed_over(calls, trace, walked),
         ops=len(before),
-        steps=kernels_in(program.plan),
-        packings=sum(isinstance(step.code, Pack) for step in program.plan.steps),
+        steps=kernels_of(program),
+        packings=sum(isinstance(step.code, Pack) for step in _plan(program).steps),
         moved=(sum(map(bytes_moved, before)), sum(map(bytes_moved, program.fused.nodes))),
         run=run,
         conditions=tuple(_conditions(trace, lines)),
         kernels=tuple(_kernels(program, lines)),
         in_place=tuple(n for n in program.fused.nodes if n not in working and n.op is not GUARD),
-        breaks=_breaks((*program.fused.notes, *program.plan.notes), lines),
+        breaks=_breaks((*program.fused.notes, *_plan(program).notes), lines),
     )
 
 
@@ -152,7 +165,7 @@ def _passed_over(calls: Calls, trace: Trace, walked: Sequence[Any]) -> tuple[str
     """Why the call does not take the trees that it tries first."""
     roots = [tree.root for tree in calls.paths.trees]
     before = roots[: roots.index(_root(trace))]
-    misses = ((root, root.entry.first_miss(*walked)) for root in before)
+    misses = ((root, root.conditions.first_miss(*walked)) for root in before)
     return tuple(dict.fromkeys(describe_miss(r, n, walked) for r, n in misses if n >= 0))
 
 
@@ -163,10 +176,10 @@ def _paths(calls: Calls, taken: Trace, lines: Lines) -> Iterator[Path]:
     while waiting:
         trace, depth, seen = waiting.pop()
         branch = trace.branch
-        where = branch.parent.runs.plan.steps[branch.step].where if branch else None
+        where = branch.parent.runs.where(branch.step) if branch else None
         ops = len(steps_before(trace.runs.recorded))
         yield Path(depth, lines.at(where), seen, ops, trace is taken)
-        dtypes = {step: node.inputs[0].type.dtype for step, node in stops(trace.runs)}
+        dtypes = {step: node.inputs[0].type.dtype for step, node in trace.runs.stops()}
         for (step, read), children in sorted(trace.exits.items(), reverse=True):
             shown = _seen(read, dtypes[step])
             waiting += [(child, depth + 1, shown) for child in reversed(children)]
@@ -204,8 +217,9 @@ def _seen(read: bytes, dtype: np.dtype[Any]) -> str:
 def _kernels(program: Program, lines: Lines) -> list[Kernel]:
     working, storage = work_of(program.fused)
     strips: dict[int, int] = {}  # slot -> the first strip that touches it, which writes it
-    for number, strip in enumerate(program.plan.strips):
-        for step in program.plan.steps[strip.first : strip.end]:
+    plan = _plan(program)
+    for number, strip in enumerate(plan.strips):
+        for step in plan.steps[strip.first : strip.end]:
             for operand in step.operands:
                 strips.setdefault(operand.slot, number)
     uses = program.fused.uses()
@@ -238,6 +252,8 @@ def _kernels(program: Program, lines: Lines) -> list[Kernel]:
 def why_numpy(node: Node) -> str:
     """Why NumPy runs an op."""
     dtypes = dict.fromkeys(v.type.dtype for v in (*node.inputs, *node.outputs))
+    if isinstance(node.op, Transfer):
+        return "it is a copy between devices"
     foreign = [dtype.name for dtype in dtypes if dtype not in COMPILED]
     if foreign:
         return f"no kernel works on {', '.join(foreign)}"

@@ -19,6 +19,7 @@ import numpy as np
 from ..backends.llvm import blocks
 from ..backends.llvm.native import NativeCallable, enable_vectorcall
 from ..config import config
+from ..device import current, moved, release_memory
 from ..dtypes import as_dtype
 from ..errors import CaptureError
 from ..tensor import wrap
@@ -130,6 +131,13 @@ class Function(NativeCallable):
 
         return assembly(self._calls.trace_of(args, kwargs))
 
+    def cuda_source(self, *args: Any, **kwargs: Any) -> str:
+        """The CUDA C of this call's kernels. Neither a GPU nor PyCUDA is needed: if the arguments
+        are on the CPU it is what would run on a GPU."""
+        from .launches import cuda_source
+
+        return cuda_source(self._calls.trace_of(args, kwargs))
+
     def benchmark(self, *args: Any, **kwargs: Any) -> Benchmark:
         """Time this call eager against fused; Variables keep their values."""
         from .benchmark import benchmark
@@ -174,7 +182,7 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
             the same object.
     Returns:
         A `Function`: callable like f, with `eager`, `explain`, `ir`, `graph`, `llvm`, `asm`,
-        `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
+        `cuda_source`, `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
     Raises:
         CaptureError: f is a coroutine function, a generator, a class, or not callable.
     Example:
@@ -214,6 +222,7 @@ def clear_caches() -> None:
         if each._made is not None:
             each._made.forget()
     blocks.clear()
+    release_memory()
 
 
 config.on_change(clear_caches)
@@ -227,5 +236,5 @@ def recorded() -> int:
 def _example(spec: Any) -> Any:
     if isinstance(spec, tuple) and len(spec) == 2 and isinstance(spec[0], tuple):
         shape, dtype = spec
-        return wrap(np.zeros(shape, as_dtype(dtype)))
+        return wrap(moved(np.zeros(shape, as_dtype(dtype)), current()))
     return spec

@@ -26,10 +26,12 @@ import numpy as np
 from .. import dispatch
 from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
+from ..device import CPU
 from ..dtypes import TensorType
 from ..frozen import frozen, replace
 from ..ir.builder import renamed_results, with_inputs
-from ..ir.graph import GUARD, Constant, Graph, Node, Value
+from ..ir.devices import devices_of
+from ..ir.graph import GUARD, Constant, Graph, Node, Placed, Value
 from ..ir.interpreter import fold
 from ..op import Array
 from ..origin import Origin, user_origin
@@ -133,9 +135,11 @@ class Joint:
 def joint(graph: Graph, received: Flags, watched: Flags) -> Joint:
     """Record the playback of `graph` under a tape that watches some of its inputs."""
     recorder = Recorder(graph.name)
-    xs = [_stand_in(v.type) for v in graph.inputs]
+    devices = devices_of(graph)
+    xs = [_stand_in(v.type, devices[v]) for v in graph.inputs]
     gs = [
-        _stand_in(v.type) if take else None for v, take in zip(graph.results, received, strict=True)
+        _stand_in(v.type, devices.get(v, CPU)) if take else None
+        for v, take in zip(graph.results, received, strict=True)
     ]
     seen: dict[Value, Tensor] = {}
     symbolic = _Symbolic(user_origin())
@@ -167,7 +171,8 @@ def _given(both: Joint) -> Graph:
     """The joint graph with the results of the forward as inputs, placed before the gradients."""
     graph, count = both.graph, len(both.recorded.inputs)
     results = both.results()
-    ys = [Value(v.type) for v in results]
+    devices = devices_of(graph)
+    ys = [_input(v, devices.get(v, CPU)) for v in results]
     computed = {v for node in graph.nodes for v in node.outputs}
     replaced = {old: new for old, new in zip(results, ys, strict=True) if old in computed}
     names = [f"y{i}" for i in range(len(ys))]
@@ -180,6 +185,10 @@ def _given(both: Joint) -> Graph:
     )
 
 
+def _input(value: Value, device: str) -> Value:
+    return Value(value.type) if device == CPU else Placed(value.type, device)
+
+
 class _Symbolic(dispatch.Handler):
     """Stands below the recorder: gives results of the right type without computing them."""
 
@@ -187,15 +196,25 @@ class _Symbolic(dispatch.Handler):
         self._origin = origin  # of all of them: to look for the user takes as long as to infer
 
     def apply(self, op: Any, inputs: tuple[Tensor, ...], params: Any) -> tuple[Tensor, ...]:
-        outputs = tuple([_stand_in(t) for t in op.infer([t.type for t in inputs], params)])
+        device = op.device([t.device for t in inputs], params)
+        outputs = tuple([_stand_in(t, device) for t in op.infer([t.type for t in inputs], params)])
         for output in outputs:
             output._origin = self._origin
         return outputs
 
 
-def _stand_in(type: TensorType) -> Tensor:
+def _stand_in(type: TensorType, device: str) -> Tensor:
     """A Tensor of a type that takes no memory to speak of."""
-    return wrap(_nothing(type))
+    return wrap(_nothing(type) if device == CPU else _Nothing(type, device))
+
+
+class _Nothing:
+    """Stands for an array on a GPU."""
+
+    def __init__(self, type: TensorType, device: str) -> None:
+        self.dtype, self.shape = type.dtype, type.shape
+        self.ndim, self.size = len(type.shape), type.size
+        self.spec = self.device = device
 
 
 @lru_cache(maxsize=256)  # some 200 bytes each

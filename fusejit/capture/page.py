@@ -140,8 +140,9 @@ def document(facts: Facts) -> str:
         *_rest(facts),
         "<h2>Stages of the compiler</h2>",
         *_stages(facts),
-        _details("plan: buffers and steps, as they run", str(facts.plan)),
+        _details("plan: buffers and steps, as they run", _running(facts)),
         "<h2>Code of each kernel</h2>",
+        *_cuda(facts),
     ]
     for kernel, number in numbers.items():
         users = [str(k.number) for k in facts.kernels if kernel in k.codes]
@@ -154,6 +155,20 @@ def document(facts: Facts) -> str:
     if len(codes) > MAX_CODES:
         body.append(f"<p>{len(codes) - MAX_CODES} more: see f.llvm(*args) and f.asm(*args).</p>")
     return _html(facts.name, body, SCRIPT)
+
+
+def _running(facts: Facts) -> str:
+    """The plan, or what Python walks."""
+    return "\n".join(facts.launches) or str(facts.plan)
+
+
+def _cuda(facts: Facts) -> list[str]:
+    """The CUDA C of a path that Python walks."""
+    if not facts.launches:
+        return []
+    from .launches import cuda_source
+
+    return [_details("CUDA C of all kernels", cuda_source(facts.trace))]
 
 
 def eager(found: Eager) -> str:

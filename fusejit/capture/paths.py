@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,11 +12,12 @@ import numpy as np
 
 from ..backends.llvm.native import uninstall
 from ..config import config
+from ..device import CPU, current
 from ..frozen import frozen
 from .trace import Branch, Trace, straighten
 
 if TYPE_CHECKING:
-    from ..backends.llvm.callable import Installed
+    from ..backends.llvm.callable import Entry, Installed
     from .function import Function
     from .parameters import Parameters
     from .tree import Tree
@@ -43,12 +45,10 @@ class Stop:
     @property
     def where(self) -> str:
         """The user's line that reads the value."""
-        return self.trace.runs.plan.steps[self.step].where or "?"
+        return self.trace.runs.where(self.step) or "?"
 
     def __str__(self) -> str:
-        from .tree import stops
-
-        node = next(node for step, node in stops(self.trace.runs) if step == self.step)
+        node = next(node for step, node in self.trace.runs.stops() if step == self.step)
         dtype = node.inputs[0].type.dtype
         others = [s for n, s in self.trace.exits if n == self.step]
         known = dict.fromkeys([node.params["expected"], *others])
@@ -71,6 +71,7 @@ class Paths:
     Attributes:
         traces: all paths, the most recently recorded first.
         trees: the same as trees; a call tries the roots in this order.
+        walked: the trees that Python walks; native code knows the others.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Paths:
         self._repeats: WeakKeyDictionary[Trace, Counter[int]] = WeakKeyDictionary()
         self.traces: list[Trace] = []
         self.trees: list[Tree] = []
+        self.walked: list[Tree] = []
 
     @property
     def enter(self) -> Callable[..., Any] | None:
@@ -96,20 +98,45 @@ class Paths:
 
     def replay(self, flat: Sequence[Any]) -> tuple[Any] | None:
         """The result of a call in a tuple; None if no path is known for it, or if it failed."""
-        return None if self._installed is None else self._installed.replay(*flat)
+        native = None
+        if self._installed is not None and current() == CPU:
+            native = self._installed.replay(*flat)
+        return native if native is not None or not self.walked else self.walk(flat)
+
+    def walk(self, flat: Sequence[Any]) -> tuple[Any] | None:
+        """The same of what Python walks."""
+        from .follow import Done, search
+
+        with contextlib.suppress(Exception):  # as where a native plan fails
+            found = search([tree.root for tree in self.walked], flat)
+            return found.finish() if isinstance(found, Done) else None
+        return None
 
     def find(self, flat: Sequence[Any]) -> Trace | Stop | None:
         """The path that this call takes to its end, or the guard that stopped it last. Effects
         are none."""
-        root = next((t.root for t in self.trees if t.root.entry.first_miss(*flat) < 0), None)
+        root = self._root(flat, self.trees)
         if root is None or not root.guarded:
             return root
+        if root.program.walked:
+            from .follow import Done, search
+
+            found = search([tree.root for tree in self.walked], flat)
+            return found.trace if isinstance(found, Done) else found
         assert self._installed is not None, "it was when the root was added"
         leaf, stopped, step, seen = self._installed.probe(*flat)
         if leaf:
             return self._by_record.get(leaf)
         trace = self._by_record.get(stopped)
         return None if trace is None or seen is None else Stop(trace, step, seen)
+
+    @staticmethod
+    def _root(flat: Sequence[Any], trees: Sequence[Tree]) -> Trace | None:
+        """The first root that this call may enter: recorded where tensors are made on the same
+        device, and its conditions hold."""
+        place = current()
+        roots = (tree.root for tree in trees if tree.root.place == place)
+        return next((root for root in roots if root.conditions.first_miss(*flat) < 0), None)
 
     def straighten(self, flat: Sequence[Any]) -> bool:
         """Lay strided Tensors out contiguously that lie where the first traces look for inputs.
@@ -118,7 +145,8 @@ class Paths:
 
     def fitting(self, flat: Sequence[Any]) -> frozenset[Trace]:
         """The paths whose checks hold now."""
-        return frozenset(t for t in self.traces if t.entry.first_miss(*flat) < 0)
+        here = [trace for trace in self.traces if trace.place == current()]
+        return frozenset(t for t in here if t.conditions.first_miss(*flat) < 0)
 
     def branch_of(self, trace: Trace, fitting: Collection[Trace]) -> Branch | Trace | None:
         """Where a path leaves one of the trees, or the known path that it is; see
@@ -134,8 +162,9 @@ class Paths:
         branch, dropped = trace.branch, list[Trace]()
         if branch is not None:
             siblings = branch.parent.exits.setdefault((branch.step, branch.seen), [])
-            if trace not in siblings:
+            if trace not in siblings and not trace.program.walked:
                 branch.parent.entry.graft(branch.step, branch.seen, trace.entry)
+            if trace not in siblings:
                 siblings.append(trace)
         elif all(tree.root is not trace for tree in self.trees):
             self.trees.insert(0, Tree(trace))
@@ -144,15 +173,17 @@ class Paths:
         gone = {trace, *dropped}
         self.traces = [trace, *(each for each in self.traces if each not in gone)]
         del self.trees[MAX_ROOTS:]
-        self._by_record = {each.entry.record: each for each in self.traces}
-        self._install()
+        native = [each for each in self.traces if not each.program.walked]
+        self._by_record = {each.entry.record: each for each in native}
+        self.walked = [tree for tree in self.trees if tree.root.program.walked]
+        self._install([tree.root.entry for tree in self.trees if tree not in self.walked])
         return dropped
 
     def clear(self) -> None:
         """Forget all of them."""
         uninstall(self._function)
         self._installed = None
-        self.traces, self.trees, self._by_record = [], [], {}
+        self.traces, self.trees, self.walked, self._by_record = [], [], [], {}
 
     def repeated(self, stop: Stop) -> None:
         """Note that a call was recorded because of `stop`, and was on a known path all the same."""
@@ -173,18 +204,20 @@ class Paths:
         """Whether there are as many branches as are kept."""
         return len(self.traces) - len(self.trees) >= MAX_BRANCHES
 
-    def _install(self) -> None:
+    def _install(self, roots: Sequence[Entry]) -> None:
+        if not roots and self._installed is None:
+            return
         from ..backends.llvm.callable import Signature, install
 
         signature = Signature(self._function.eager)
         as_recorded = signature.names() == self._parameters.names
         self._installed = install(
             self._function,
-            [tree.root.entry for tree in self.trees],
+            roots,
             self._slow,
             self._handled,
             signature if as_recorded else None,
-            [trace.entry for trace in self.traces if trace.branch is not None],
+            [t.entry for t in self.traces if t.branch is not None and not t.program.walked],
             enter=as_recorded and not config.settings.check,  # or no call would be checked
         )
 

@@ -24,6 +24,7 @@ from ..backends.llvm.checks import (
     Itself,
     Slot,
 )
+from ..device import CPU, current
 from ..frozen import frozen
 from ..ir.graph import Value
 from ..tensor import Tensor
@@ -228,6 +229,7 @@ def _trace(
                 for number, v in enumerate(recorder.assigned)
                 if v in recorder.variables
             },
+            on_gpu=current() != CPU,
         ),
         checks=tuple(checks),
         paths=tuple(after.paths),
@@ -238,6 +240,7 @@ def _trace(
         assigned=tuple(weakref.ref(v) for v in recorder.assigned),
         same_as_input={number: positions[value] for number, value in same.items()},
         untaped=recorder.untaped,
+        place=current(),
         by_value=_by_value(recorder.floats, after),
     )
 

@@ -10,6 +10,7 @@ import numpy as np
 from .. import dispatch
 from ..autodiff.custom import CustomGradient
 from ..autodiff.tags import is_differentiable, next_tag
+from ..device import on_host
 from ..dtypes import TensorType
 from ..frozen import replace
 from ..ir.builder import Builder, constant
@@ -58,7 +59,7 @@ class Recorder(dispatch.Handler):
 
     def add_input(self, tensor: Tensor, name: str) -> Value:
         """Make a Tensor the next input."""
-        value = self.builder.input(tensor.type, _identifier(name))
+        value = self.builder.input(tensor.type, _identifier(name), tensor.device)
         self._bind(tensor, value)
         self._inputs.add(id(tensor))
         return value
@@ -186,7 +187,7 @@ class Recorder(dispatch.Handler):
         elif how == "array":
             self.refuse("a whole array reaches Python, which cannot be guarded")
         else:
-            self._guard(value, np.ascontiguousarray(tensor._data), how)
+            self._guard(value, np.ascontiguousarray(on_host(tensor._data)), how)
 
     def _guard(self, value: Value, array: np.ndarray[Any, Any], how: str) -> None:
         """Go on only where the value is as it is now; for `bool` its truth is enough."""
@@ -210,7 +211,7 @@ class Recorder(dispatch.Handler):
                 self._check_nested(source)
             elif type(source) is float and self.floats is not None:
                 value = self._float(tensor, source)
-        self._name(tensor, constant(np.array(tensor._data)) if value is None else value)
+        self._name(tensor, constant(np.array(on_host(tensor._data))) if value is None else value)
 
     def _float(self, tensor: Tensor, source: float) -> Value | None:
         """The run-time value of a float argument, cast as eager execution has cast it."""
@@ -246,7 +247,7 @@ class Recorder(dispatch.Handler):
             return tensor
         if variable not in self.variables:
             self.variables[variable] = len(self.builder.inputs)
-            value = self.builder.input(tensor.type, _identifier(variable.name))
+            value = self.builder.input(tensor.type, _identifier(variable.name), tensor.device)
             self.read_as[variable] = alias(tensor)
             self._bind(self.read_as[variable], value)
         return self.read_as[variable]

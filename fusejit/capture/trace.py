@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,6 +14,7 @@ import numpy as np
 from .. import collector
 from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
+from ..backends.held import Held, held
 from ..backends.llvm.abi import laid_out
 from ..backends.llvm.checks import (
     Arg,
@@ -32,20 +33,23 @@ from ..backends.llvm.checks import (
     Of,
     Slot,
 )
+from ..backends.plan import Guard
 from ..config import config
+from ..device import CPU
 from ..dtypes import TensorType
 from ..frozen import frozen
-from ..ir.graph import GUARD, Constant, Graph, Value
+from ..ir.devices import alone, is_plain
+from ..ir.graph import GUARD, Constant, Graph, Node, Value
 from ..op import Array, Op, Params
 from ..tensor import Tensor, detached, wrap
 from ..variable import Variable
 from .nested import Nested, build
 
 if TYPE_CHECKING:
-    from ..backends.held import Held
-    from ..backends.llvm.callable import Entry
+    from ..backends.llvm.callable import Conditions, Entry
     from ..backends.llvm.runtime import NativePlan
     from ..backends.plan import Plan
+    from .walk import Computed, Walk
 
 BINDS = (Input, ArrayInput, FloatInput)
 _ASSIGN = vars(Variable)["_value"].__set__
@@ -69,13 +73,38 @@ class Program:
     replaced: Mapping[int, int] = field(default_factory=dict)
     """Position of an input that is a Variable -> number of the result that it is assigned: that may
     take its memory where nothing else refers to it."""
+    on_gpu: bool = False
+    """Whether Python walks it even if all of it is on the CPU."""
+
+    @cached_property
+    def walked(self) -> bool:
+        """Whether Python walks it; else it is one native plan."""
+        return self.on_gpu or not is_plain(self.recorded)
+
+    @cached_property
+    def walk(self) -> Walk:
+        from .walk import Walk
+
+        with collector.held_off():
+            return Walk(self)
+
+    @cached_property
+    def compared(self) -> Graph:
+        """The graph by whose values paths are compared: in a walk, copies are told from others."""
+        if not self.walked:
+            return self.stages["dce"]
+        from ..passes.clean import dce
+
+        return dce(self.recorded)
 
     @cached_property
     def stages(self) -> dict[str, Graph]:
         from ..passes import stages
 
         with collector.held_off():
-            return stages(self.recorded)
+            if not self.walked:
+                return stages(self.recorded)
+            return {**stages(alone(self.recorded)), "recorded": self.recorded}
 
     @property
     def fused(self) -> Graph:
@@ -113,13 +142,40 @@ class Program:
 
         return [source(value) for value in self.fused.results]
 
-    def run(self, arrays: Sequence[Array]) -> list[Array]:
+    def run(self, arrays: Sequence[Any]) -> list[Any]:
         """The results for these inputs; Stopped if a guard does not hold."""
+        if self.walked:
+            found = self.walk.run(arrays)
+            if not isinstance(found, list):
+                raise Stopped(self.where(found.step))
+            return found
         outputs = self.native.run(list(map(laid_out, arrays)))
         if not isinstance(outputs, list):
-            raise Stopped(self.plan.steps[outputs.step].where)
+            raise Stopped(self.where(outputs.step))
+        return self.gathered(outputs, arrays)
+
+    def gathered(self, outputs: Sequence[Any], arrays: Sequence[Any]) -> list[Any]:
+        """The results, given what a plan has computed of the inputs."""
         found = {"plan": outputs, "input": arrays}
         return [at._data if kind == "constant" else found[kind][at] for kind, at in self.sources]
+
+    def stops(self) -> Iterator[tuple[int, Node]]:
+        """The guards in the order in which they run: step number and node."""
+        if self.walked:
+            return self.walk.stops()
+        steps = [n for n, step in enumerate(self.plan.steps) if isinstance(step.code, Guard)]
+        nodes = [node for node in self.fused.nodes if node.op is GUARD]
+        return zip(steps, nodes, strict=True)
+
+    def held(self, step: int) -> Mapping[Value, Held | Computed]:
+        """Where it has what is computed when the guard at `step` has stopped it."""
+        if self.walked:
+            return self.walk.held(step)
+        return held(self.plan, self.plan.values, step)
+
+    def where(self, step: int) -> str | None:
+        """The user's line that reads the value at which a guard looks."""
+        return next((node.where for number, node in self.stops() if number == step), None)
 
 
 @frozen(eq=False, kw_only=True)
@@ -127,6 +183,7 @@ class Call(Op):
     """A recorded function as an op: how tapes see a replayed call. One entry, whatever it holds."""
 
     program: Program
+    anywhere = True
 
     def infer(self, types: Sequence[TensorType], params: Params) -> tuple[TensorType, ...]:
         return tuple(v.type for v in self.program.recorded.results)
@@ -154,7 +211,7 @@ class Branch:
     step: int  # of the parent's plan: the guard
     seen: bytes  # what it looks at on this path
     program: Program  # its inputs are those of the whole path, then the carried
-    carried: tuple[Held, ...]  # where the parent's plan holds them
+    carried: tuple[Held | Computed, ...]  # where the parent's plan holds them
     numbers: tuple[int, ...]  # of the inputs, see `Numbering`
 
 
@@ -175,6 +232,7 @@ class Trace:
     assigned: tuple[weakref.ref[Variable], ...]
     same_as_input: Mapping[int, int]  # results that are an input object itself -> its position
     untaped: str | None
+    place: str = CPU  # where its calls make tensors
     by_value: tuple[str, ...] = ()  # float arguments that are constants of the plan, and why
     milliseconds: dict[str, float] = field(default_factory=dict)
     num_compiles: int = 0
@@ -198,7 +256,17 @@ class Trace:
         """The trace as native calls take it."""
         from .entries import entry_of  # compiles, which the first call can do without
 
+        assert not self.program.walked, "Python walks it"
         return entry_of(self)
+
+    @cached_property
+    def conditions(self) -> Entry | Conditions:
+        """What tells whether a call may take it."""
+        if not self.program.walked:
+            return self.entry
+        from .entries import conditions_of
+
+        return conditions_of(self)
 
     def finish(self, found: Sequence[Tensor]) -> Any:
         """Nest the results as the function returned them, and commit the assignments."""
@@ -221,7 +289,7 @@ class Trace:
         return any(v is not None and v.trainable and is_differentiable(v.dtype) for v in found)
 
 
-def array_of(value: Any) -> Array:
+def array_of(value: Any) -> Any:
     """An input as the plan takes it."""
     if type(value) is Tensor:
         return value._data
@@ -236,6 +304,8 @@ def make_contiguous(value: object) -> bool:
     """Lay a Tensor out as native code walks it, in place; whether that was needed."""
     if type(value) is not Tensor:
         return False
+    if type(value._data) is not np.ndarray:
+        return False  # on a device all are
     given, value._data = value._data, laid_out(value._data)
     return value._data is not given
 

@@ -15,15 +15,22 @@ path does not have cannot be followed; then the path is a root of its own.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from ..backends.held import Held, held
+from ..backends.held import Held
 from ..backends.llvm.checks import Arg, Behind, Check, Kept, Of
-from ..backends.plan import Guard
 from ..frozen import frozen
+from ..ir.devices import devices_of, placed
 from ..ir.graph import GUARD, Graph, Node, Value
 from ..ir.numbering import Numbering
 from .trace import BINDS, Branch, Program, Trace
+
+if TYPE_CHECKING:
+    from .walk import Computed
+
+if TYPE_CHECKING:
+    pass
 
 
 @frozen(eq=False)
@@ -54,7 +61,7 @@ class Tree:
         """
         if self.root not in fitting:
             return None
-        graph = trace.program.stages["dce"]
+        graph = trace.program.compared
         numbers = self._numbering.of(graph, input_numbers(self._numbering, trace))
         guards = [node for node in graph.nodes if node.op is GUARD]
         expected = {numbers[node.inputs[0]]: node.params["expected"] for node in guards}
@@ -64,7 +71,7 @@ class Tree:
     def _leaving(self, at: Trace, path: _Path, passed: set[int]) -> Branch | Trace | None:
         """Follow `at` with the values of `path`; `passed` are the guards that hold by now."""
         known = self._numbers_of(at)
-        for step, node in stops(at.runs):
+        for step, node in at.runs.stops():
             number = known.get(node.inputs[0])
             if number is None or number not in path.expected:
                 return None
@@ -83,24 +90,24 @@ class Tree:
     ) -> Branch:
         known = self._numbers_of(at)
         program = at.runs
-        there = {
-            known[value]: where
-            for value, where in held(program.plan, program.plan.values, step).items()
-            if value in known
+        there: dict[int, Held | Computed] = {
+            known[value]: where for value, where in program.held(step).items() if value in known
         }
-        if at.branch is not None:  # its last inputs were carried, and are still there
+        if at.branch is not None and not program.walked:
+            # Its last inputs were carried, and are still there.
             own = len(program.recorded.inputs) - len(at.branch.carried)
             slots = dict(zip(program.recorded.inputs, program.plan.inputs, strict=True))
             for value in program.recorded.inputs[own:]:
                 there[known[value]] = Held(slots[value], 0)
         graph, carried = rest(path.graph, path.numbers, passed, there.keys())
+        graph = placed(graph, devices_of(path.graph))
         own_numbers = input_numbers(self._numbering, path.trace)
         numbers = [*own_numbers, *(path.numbers[v] for v in carried)]
         return Branch(
             parent=at,
             step=step,
             seen=seen,
-            program=Program(graph, path.trace.program.unchanging),
+            program=Program(graph, path.trace.program.unchanging, on_gpu=program.walked),
             carried=tuple(there[path.numbers[v]] for v in carried),
             numbers=tuple(numbers),
         )
@@ -109,7 +116,7 @@ class Tree:
         if trace not in self._numbers:
             branch = trace.branch
             inputs = branch.numbers if branch else input_numbers(self._numbering, trace)
-            self._numbers[trace] = self._numbering.of(trace.runs.stages["dce"], inputs)
+            self._numbers[trace] = self._numbering.of(trace.runs.compared, inputs)
         return self._numbers[trace]
 
 
@@ -128,13 +135,6 @@ def input_places(trace: Trace) -> list[Hashable]:
         if isinstance(check.expect, BINDS)
     }
     return [places[position] for position in range(len(places))]
-
-
-def stops(program: Program) -> Iterator[tuple[int, Node]]:
-    """The guards of a plan, in the order in which they run: step number and node."""
-    steps = [n for n, step in enumerate(program.plan.steps) if isinstance(step.code, Guard)]
-    nodes = [node for node in program.fused.nodes if node.op is GUARD]
-    return zip(steps, nodes, strict=True)
 
 
 def rest(

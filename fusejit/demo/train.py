@@ -28,6 +28,7 @@ class Options:
     steps: int = 4000
     hidden: int = 128
     seed: int = 0
+    device: str = "cpu"
     eager: bool = False
 
 
@@ -49,7 +50,8 @@ def make_step(model: CharLSTM, optimizer: Adam) -> fj.Function:
 
 def run(options: Options) -> None:
     """The demo: train, sample, report. Ctrl-C ends the training early, not the demo."""
-    with fj.config.override(disable=options.eager or fj.config.disable):
+    disable = options.eager or fj.config.disable
+    with fj.device(options.device), fj.config.override(disable=disable):
         started = time.perf_counter()
         fj.random.seed(options.seed)
         corpus = text.load()

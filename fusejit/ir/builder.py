@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..device import CPU
 from ..dtypes import TensorType
 from ..frozen import replace
 from ..op import Array, Op
-from .graph import Constant, Graph, Node, Value
+from .graph import Constant, Graph, Node, Placed, Value
 
 
 class Builder:
@@ -20,8 +21,8 @@ class Builder:
         self.input_names: list[str] = []
         self.nodes: list[Node] = []
 
-    def input(self, type: TensorType, name: str) -> Value:
-        value = Value(type)
+    def input(self, type: TensorType, name: str, device: str = CPU) -> Value:
+        value = Value(type) if device == CPU else Placed(type, device)
         self.inputs.append(value)
         taken = self.input_names.count(name)
         self.input_names.append(f"{name}.{taken}" if taken else name)

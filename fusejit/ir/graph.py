@@ -6,6 +6,7 @@
             | %output: type, ... = fused<kind> operands { node* } one kernel, its body shown
     operand := %value | literal                                   a constant, where it is used
     type   := f32[64,10]                                          dtype and extents
+            | f32[64,10] /gpu:0                                   of an input that is not on the CPU
 
 Nothing here is ever changed: a pass builds another graph. Values are compared by identity. A read
 of a Variable is an input and its last assignment an `effect`, committed when the whole graph has
@@ -29,6 +30,13 @@ class Value:
     """One array of the graph."""
 
     type: TensorType
+
+
+@frozen(eq=False)
+class Placed(Value):
+    """An input that does not lie on the CPU. Of other values their nodes say, see `ir.devices`."""
+
+    device: str
 
 
 @frozen(eq=False)

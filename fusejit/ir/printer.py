@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .graph import FUSED, Constant, Graph, Node, Value
+from .graph import FUSED, Constant, Graph, Node, Placed, Value
 
 _COLUMN = 72  # where source lines start; longer code pushes them out
 
@@ -50,7 +50,7 @@ def format_graph(graph: Graph, source: bool = True) -> str:
     """The text of `graph`; `source=False` leaves the user's lines out, as golden files do."""
     names = _Names()
     inputs = [
-        f"{names.declare(v, n)}: {v.type}"
+        f"{names.declare(v, n)}: {v.type}{f' {v.device}' if isinstance(v, Placed) else ''}"
         for v, n in zip(graph.inputs, graph.input_names, strict=True)
     ]
     results = ", ".join(str(v.type) for v in graph.outputs) or "()"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..device import beside
 from ..dtypes import as_dtype
 from ..errors import DTypeError
 from ..numerics.evaluate import evaluate
@@ -109,7 +110,10 @@ def real(x: ArrayLike, /) -> Tensor:
 def imag(x: ArrayLike, /) -> Tensor:
     """The imaginary part, a float array; zeros for real arrays."""
     x = asarray(x)
-    return imag_(x) if x.dtype.kind == "c" else broadcast_to(astype(0, x.dtype), x.shape)
+    if x.dtype.kind == "c":
+        return imag_(x)
+    with beside(x):
+        return broadcast_to(astype(0, x.dtype), x.shape)
 
 
 def conj(x: ArrayLike, /) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import CPU, beside, current
 from ..dtypes import as_dtype, default_float, promote
 from ..errors import ShapeError
 from ..op import size_of, source
@@ -19,20 +20,27 @@ from .choose import where
 from .compare import equal, greater_equal, less_equal
 from .shape import Shape, as_shape, broadcast_to, expand_dims, normalize_axis, reshape
 
-iota_ = source(
+_iota = source(
     "iota",
     numpy=lambda *, shape: np.arange(size_of(shape)).reshape(shape),
     doc="Element k, in row-major order, is k.",
 )
 
 
+def iota_(shape: Shape) -> Tensor:
+    """The numbers 0, 1, 2, ... where this thread makes tensors."""
+    if current() != CPU:
+        return _iota(shape=shape, device=current())
+    return _iota(shape=shape)
+
+
 def iota(shape: int | Sequence[int], /, axis: int | None = None) -> Tensor:
     """int64 numbers: 0, 1, 2, ... in row-major order, or the index along `axis`."""
     wanted = as_shape("iota", shape)
     if axis is None:
-        return iota_(shape=wanted)
+        return iota_(wanted)
     axis = normalize_axis("iota", axis, len(wanted))
-    line: Tensor = iota_(shape=(wanted[axis],))
+    line = iota_((wanted[axis],))
     return broadcast_to(reshape(line, (-1, *(1,) * (len(wanted) - 1 - axis))), wanted)
 
 
@@ -79,7 +87,8 @@ def empty(shape: int | Sequence[int], *, dtype: object = None) -> Tensor:
 def full_like(x: ArrayLike, /, fill_value: ArrayLike, *, dtype: object = None) -> Tensor:
     """An array with the shape and, unless given, the dtype of x; each element `fill_value`."""
     x = asarray(x)
-    return full(x.shape, fill_value, dtype=dtype or x.dtype)
+    with beside(x):
+        return full(x.shape, fill_value, dtype=dtype or x.dtype)
 
 
 def zeros_like(x: ArrayLike, /, *, dtype: object = None) -> Tensor:
@@ -122,7 +131,7 @@ def arange(
         raise ShapeError("arange: the step is 0; there is no end to reach.")
     wanted = _range_dtype(dtype, first, last, step)
     # Floats are computed as float64 and rounded once.
-    numbers: Any = iota_(shape=(max(math.ceil((last - first) / step), 0),))
+    numbers: Any = iota_((max(math.ceil((last - first) / step), 0),))
     numbers = numbers if step == 1 else numbers * step
     return astype(numbers if first == 0 else numbers + first, wanted)
 
@@ -147,7 +156,7 @@ def linspace(
         raise ShapeError(f"linspace: expected a count of numbers, got {num}.")
     wanted = default_float() if dtype is None else as_dtype(dtype)
     steps = num - 1 if endpoint else num
-    numbers: Any = astype(iota_(shape=(num,)), F64)
+    numbers: Any = astype(iota_((num,)), F64)
     values = start + numbers * ((stop - start) / steps if steps else math.nan if num > 1 else 0.0)
     if endpoint and num > 1:  # rounding must not miss it
         values = where(numbers == num - 1, float(stop), values)
@@ -156,7 +165,7 @@ def linspace(
 
 def _row_and_column(shape: Shape) -> tuple[Any, Any]:
     rows, columns = shape[-2:]
-    return expand_dims(iota_(shape=(rows,)), 1), expand_dims(iota_(shape=(columns,)), 0)
+    return expand_dims(iota_((rows,)), 1), expand_dims(iota_((columns,)), 0)
 
 
 def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: object = None) -> Tensor:
@@ -169,14 +178,16 @@ def eye(n_rows: int, n_cols: int | None = None, /, *, k: int = 0, dtype: object 
 def tril(x: ArrayLike, /, *, k: int = 0) -> Tensor:
     """x with zeros above diagonal `k` of its last two axes."""
     x = _matrix("tril", x)
-    row, column = _row_and_column(x.shape)
+    with beside(x):
+        row, column = _row_and_column(x.shape)
     return where(greater_equal(row + k, column), x, 0)
 
 
 def triu(x: ArrayLike, /, *, k: int = 0) -> Tensor:
     """x with zeros below diagonal `k` of its last two axes."""
     x = _matrix("triu", x)
-    row, column = _row_and_column(x.shape)
+    with beside(x):
+        row, column = _row_and_column(x.shape)
     return where(less_equal(row + k, column), x, 0)
 
 
@@ -217,5 +228,7 @@ def one_hot(indices: ArrayLike, num_classes: int, /, *, dtype: object = None) ->
         >>> fj.one_hot([0, 2], 3).tolist()
         [[1.0, 0.0, 0.0], [0.0, 0.0, 1.0]]
     """
-    hits = equal(expand_dims(indices, -1), iota_(shape=(num_classes,)))
-    return astype(hits, dtype or default_float())
+    indices = asarray(indices)
+    with beside(indices):
+        classes = iota_((num_classes,))
+    return astype(equal(expand_dims(indices, -1), classes), dtype or default_float())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import beside
 from ..dtypes import TensorType
 from ..errors import AxisError, ShapeError
 from ..op import Array, Opaque, broadcast_shapes, opaque, size_of
@@ -209,11 +210,12 @@ def getitem(x: ArrayLike, key: Any) -> Tensor:
         ([[3, 1], [6, 4]], [5, 6], [4, 1])
     """
     x = asarray(x)
-    items = [as_index(item) for item in (key if isinstance(key, tuple) else (key,))]
-    if sum(item is Ellipsis for item in items) > 1:
-        raise AxisError("index: at most one ellipsis (...) is allowed.")
-    reading = _Reading(x.shape, any(isinstance(item, Tensor) for item in items))
-    reading.read(items)
+    with beside(x):
+        items = [as_index(item) for item in (key if isinstance(key, tuple) else (key,))]
+        if sum(item is Ellipsis for item in items) > 1:
+            raise AxisError("index: at most one ellipsis (...) is allowed.")
+        reading = _Reading(x.shape, any(isinstance(item, Tensor) for item in items))
+        reading.read(items)
     if reading.ranges != [(0, 1, n) for n in x.shape]:
         x = slice_(x, ranges=tuple(reading.ranges))
     x = reshape(x, reading.shape)
@@ -241,7 +243,8 @@ def take_along_axis(x: ArrayLike, indices: ArrayLike, /, axis: int = -1) -> Tens
     common = broadcast_shapes("take_along_axis", around)
     shape = (*common[:axis], indices.shape[axis], *common[axis + 1 :])
     x = broadcast_to(x, (*common[:axis], x.shape[axis], *common[axis + 1 :]))
-    places = [iota(shape, i) for i in range(x.ndim)]
+    with beside(x):
+        places = [iota(shape, i) for i in range(x.ndim)]
     places[axis] = broadcast_to(indices, shape)
     picked: Tensor = gather(x, *places)
     return picked

@@ -104,14 +104,17 @@ def from_dlpack(x: Any, /, *, device: object = None, copy: bool | None = None) -
 
     Args:
         x: the array.
-        device: accepted for the array API standard; the data is on the CPU.
+        device: where the Tensor is to be: by default where this thread makes them. x is on the
+            CPU.
         copy: unless False, the data is copied; shared memory must not be written to any more.
     """
-    return asarray(np.from_dlpack(x), copy=copy)
+    made = asarray(np.from_dlpack(x), copy=copy)
+    return made if device is None else made.to(str(device))
 
 
 def _dlpack(self: Any, *, max_version: tuple[int, int] | None = None, **options: Any) -> Any:
-    """A read-only capsule that shares memory; older consumers, who know none, get a copy."""
+    """A read-only capsule that shares memory; older consumers, who know none, get a copy. Of a
+    Tensor on a GPU it is a copy on the CPU, as `numpy` gives."""
     array = self.numpy()
     if max_version is None or max_version < (1, 0):
         return array.copy().__dlpack__(**options)
@@ -119,7 +122,7 @@ def _dlpack(self: Any, *, max_version: tuple[int, int] | None = None, **options:
 
 
 def _dlpack_device(self: Any) -> tuple[int, int]:
-    return (1, 0)  # the CPU
+    return (1, 0)  # the CPU, where `_dlpack` puts it
 
 
 def _array_namespace(self: Any, *, api_version: str | None = None) -> ModuleType:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..device import beside
 from ..errors import ShapeError
 from ..operators import ArrayLike
 from ..tensor import Operators, Tensor, asarray
@@ -24,7 +25,9 @@ def take(x: ArrayLike, indices: ArrayLike, /, axis: int | None = None) -> Tensor
     if axis is None and x.ndim != 1:
         axis, x = 0, reshape(x, (x.size,))
     axis = normalize_axis("take", 0 if axis is None else axis, x.ndim)
-    return getitem(x, (*[slice(None)] * axis, asarray(as_index(indices))))
+    with beside(x):
+        places = asarray(as_index(indices))
+    return getitem(x, (*[slice(None)] * axis, places))
 
 
 def repeat(x: ArrayLike, repeats: ArrayLike, /, axis: int | None = None) -> Tensor:
@@ -45,9 +48,10 @@ def repeat(x: ArrayLike, repeats: ArrayLike, /, axis: int | None = None) -> Tens
         shape = (*x.shape[: axis + 1], repeats, *x.shape[axis + 1 :])
         wide = broadcast_to(expand_dims(x, axis + 1), shape)
         return reshape(wide, (*x.shape[:axis], x.shape[axis] * repeats, *x.shape[axis + 1 :]))
-    ends = cumulative_sum(broadcast_to(repeats, (x.shape[axis],)))
-    total = int(ends[-1]) if x.shape[axis] else 0
-    return take(x, searchsorted(ends, arange(total), side="right"), axis=axis)
+    with beside(x):
+        ends = cumulative_sum(broadcast_to(repeats, (x.shape[axis],)))
+        places = arange(int(ends[-1]) if x.shape[axis] else 0)
+    return take(x, searchsorted(ends, places, side="right"), axis=axis)
 
 
 def topk(x: ArrayLike, k: int, /, axis: int = -1, *, largest: bool = True) -> tuple[Tensor, Tensor]:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..device import beside
 from ..dtypes import TensorType
 from ..op import Opaque, opaque
 from ..operators import ArrayLike
@@ -101,7 +102,8 @@ def _scan(
     result: Tensor = op(x, axis=axis)
     if initial is None:
         return result
-    first = full((*x.shape[:axis], 1, *x.shape[axis + 1 :]), initial, dtype=x.dtype)
+    with beside(x):
+        first = full((*x.shape[:axis], 1, *x.shape[axis + 1 :]), initial, dtype=x.dtype)
     return concat([first, result], axis=axis)
 
 

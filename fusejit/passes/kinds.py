@@ -7,7 +7,7 @@ from typing import Any
 
 from ..dtypes import COMPILED
 from ..ir.graph import Constant, Node, Value
-from ..op import Contraction, Elementwise, Reduction, Source, View
+from ..op import Contraction, Elementwise, Reduction, Source, Transfer, View
 from ..scalar import F32, F64, Program
 
 
@@ -18,6 +18,8 @@ def is_pointwise(node: Node) -> bool:
 
 def is_view(node: Node) -> bool:
     """Whether kernels look through the node (views of dtypes without code are NumPy's)."""
+    if isinstance(node.op, Transfer) and node.params["device"] != node.params["origin"]:
+        return False
     return isinstance(node.op, View) and COMPILED.issuperset(_dtypes(node))
 
 

@@ -16,7 +16,7 @@
                           ;   to bind; the register to compare with; or how many registers must differ
   i64,                    ; 10 offset of the ndarray in a Tensor, 0: the value is the ndarray itself; or the last
                           ;   place of the table at 12
-  ptr,                    ; 11 %Array that it must fit
+  ptr,                    ; 11 %Array that it must fit; or the row that says so of an array elsewhere
   ptr                     ; 12 bytes that it must hold, or null: bind it; or a table to find equal registers in
 }
 

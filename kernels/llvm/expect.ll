@@ -48,7 +48,8 @@ something:
                                 i64 7, label %number.cell
                                 i64 8, label %twin
                                 i64 9, label %distinct
-                                i64 10, label %keys ]
+                                i64 10, label %keys
+                                i64 11, label %elsewhere ]
 
 same:
   %is.same = call i1 @same(ptr %value, ptr %expected)
@@ -99,8 +100,54 @@ keys:
   %are.keys = call i1 @expect.keys(ptr %value, ptr %expected, i64 %number)
   ret i1 %are.keys
 
+elsewhere:
+  %is.elsewhere = call i1 @expect.elsewhere(ptr %check, ptr %value)
+  ret i1 %is.elsewhere
+
 yes:
   ret i1 true
+
+no:
+  ret i1 false
+}
+
+; A Tensor around an array on another device, of the very spec that is expected. The row at 11 has the class of
+; such arrays, where they have their spec, and the spec.
+define internal i1 @expect.elsewhere(ptr %check, ptr %value) #0 {
+entry:
+  %class.at = getelementptr %Check, ptr %check, i32 0, i32 8
+  %class = load ptr, ptr %class.at
+  %type.at = getelementptr %object, ptr %value, i32 0, i32 1
+  %type = load ptr, ptr %type.at
+  %exact = icmp eq ptr %type, %class
+  br i1 %exact, label %find, label %no
+
+find:
+  %offset.at = getelementptr %Check, ptr %check, i32 0, i32 10
+  %offset = load i64, ptr %offset.at
+  %slot = getelementptr i8, ptr %value, i64 %offset
+  %array = load ptr, ptr %slot
+  %empty = icmp eq ptr %array, null
+  br i1 %empty, label %no, label %look
+
+look:
+  %row.at = getelementptr %Check, ptr %check, i32 0, i32 11
+  %row = load ptr, ptr %row.at
+  %array.class = load ptr, ptr %row
+  %array.type.at = getelementptr %object, ptr %array, i32 0, i32 1
+  %array.type = load ptr, ptr %array.type.at
+  %fits = icmp eq ptr %array.type, %array.class
+  br i1 %fits, label %compare, label %no
+
+compare:
+  %place.at = getelementptr i64, ptr %row, i64 1
+  %place = load i64, ptr %place.at
+  %spec.at = getelementptr i8, ptr %array, i64 %place
+  %spec = load ptr, ptr %spec.at
+  %expected.at = getelementptr ptr, ptr %row, i64 2
+  %expected = load ptr, ptr %expected.at
+  %same = icmp eq ptr %spec, %expected
+  ret i1 %same
 
 no:
   ret i1 false

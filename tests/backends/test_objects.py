@@ -18,8 +18,9 @@ import pytest
 
 import fusejit as fj
 from fusejit.__main__ import main
+from fusejit.backends import objects
 from fusejit.backends.base import Access, Loop, Walk
-from fusejit.backends.llvm import codegen, jit, objects, target
+from fusejit.backends.llvm import codegen, jit, target
 from fusejit.config import config
 from fusejit.scalar import F32, trace
 from tests.backends.native import call

@@ -12,6 +12,7 @@ import fusejit as fj
 from fusejit.backends.llvm.eager import load_plan
 from fusejit.backends.llvm.runtime import StoppedAt
 from fusejit.backends.lower import computed_results, lower
+from fusejit.device import on_host
 from fusejit.eager import run
 from fusejit.frozen import replace
 from fusejit.ir.graph import GUARD, Constant, Graph, Node
@@ -155,7 +156,8 @@ def _by_kernels(node: Node, operands: list[Array]) -> list[Array]:
     if node.op is GUARD:
         return []
     result = run(node.op, operands, node.params)
-    return [np.asarray(r) for r in (result if isinstance(result, tuple) else (result,))]
+    results = result if isinstance(result, tuple) else (result,)
+    return [np.asarray(on_host(r)) for r in results]
 
 
 def _near_numpy(node: Node, operands: list[Array]) -> list[Array]:

@@ -63,6 +63,45 @@ def convention(
     return Convention(tensor, slot_offset(tensor, data), offsets, active, value)
 
 
+class Conditions:
+    """When something applies that is not run natively.
+
+    Attributes:
+        first_miss: a builtin, (*flat arguments) -> the number of the first check that fails, or -1.
+        inputs: a builtin, (*flat arguments) -> the objects that become inputs, or None.
+    """
+
+    __slots__ = ("checks", "first_miss", "inputs")
+
+    def __init__(
+        self,
+        convention: Convention,
+        nargs: int,
+        conditions: Sequence[Check],
+        fits: Sequence[checks.Fit],
+    ) -> None:
+        """Args:
+        nargs: how many flat arguments the call has.
+        conditions: the checks; together they bind each input exactly once.
+        fits: what the inputs must be.
+        """
+        bound = _bound(conditions, len(fits))
+        memory = abi.Memory()
+        tensor = (convention.tensor, convention.data)
+        written, registers = checks.write(conditions, fits, tensor, memory, keep=bound)
+        kept = memory.words(registers[check] for check in bound)
+        none = memory.words(())
+        record = memory.words(
+            (nargs, 0, len(conditions), written, len(registers))
+            + (0, none) * 3
+            + (len(fits), kept)
+            + (0, none) * 3
+        )
+        self.checks = tuple(conditions)
+        self.first_miss: Callable[..., int] = _searching("first_miss", record, memory)
+        self.inputs: Callable[..., tuple[Any, ...] | None] = _searching("inputs", record, memory)
+
+
 class Entry:
     """A plan and when it applies.
 
@@ -143,17 +182,21 @@ class Entry:
         self.nargs = nargs
         self.checks = tuple(conditions)
         self.plan = plan
-        code = native_code()
-        self.first_miss: Callable[..., int] = abi.builtin(
-            "first_miss", code["first.miss"], abi.METH_FASTCALL, self.record, memory
-        )
-        self.inputs: Callable[..., tuple[Any, ...] | None] = abi.builtin(
-            "inputs", code["inputs"], abi.METH_FASTCALL, self.record, memory
+        self.first_miss: Callable[..., int] = _searching("first_miss", self.record, memory)
+        self.inputs: Callable[..., tuple[Any, ...] | None] = _searching(
+            "inputs", self.record, memory
         )
 
     def graft(self, step: int, seen: bytes, entry: Entry) -> None:
         """Go on with `entry` where the guard at `step` of the plan has seen these bytes."""
         self._exits.add(step, seen, entry, entry.record)
+
+
+def _searching(name: str, record: int, memory: abi.Memory) -> Callable[..., Any]:
+    """A builtin of flat arguments that runs the checks of an `%Entry`."""
+    code = native_code()[name.replace("_", ".")]
+    made: Callable[..., Any] = abi.builtin(name, code, abi.METH_FASTCALL, record, memory)
+    return made
 
 
 def _bound(conditions: Sequence[Check], inputs: int) -> list[int]:

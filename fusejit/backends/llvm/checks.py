@@ -228,6 +228,19 @@ class Check:
     expect: Expect = Anything()
 
 
+@frozen(eq=False)
+class Elsewhere:
+    """What an input of a plan that lies on another device must be: an array of class `cls`, whose
+    slot `spec` holds this very object."""
+
+    cls: type
+    spec: object
+
+
+Fit: TypeAlias = "tuple[np.dtype[Any], tuple[int, ...]] | Elsewhere"
+"""Dtype and shape of an input on the CPU, or what one elsewhere must be."""
+
+
 # ---- as records of checks.ll
 
 _TAKES = {"code": 5, "defaults": 6, "kwdefaults": 7, "closure": 8}
@@ -235,7 +248,7 @@ _TAKES = {"code": 5, "defaults": 6, "kwdefaults": 7, "closure": 8}
 
 def write(
     checks: Sequence[Check],
-    inputs: Sequence[tuple[np.dtype[Any], tuple[int, ...]]],
+    inputs: Sequence[Fit],
     tensor: tuple[type, int],
     memory: Memory,
     keep: Collection[int] = (),
@@ -243,7 +256,7 @@ def write(
     """The address of the `%Check` records, and the registers that keep what some checks took.
 
     Args:
-        inputs: dtype and shape of the plan's inputs.
+        inputs: what the plan's inputs must fit.
         tensor: the class of Tensors and the offset of the ndarray in one.
         keep: checks whose values are wanted afterwards; those that later checks use are kept too.
     """
@@ -307,7 +320,7 @@ def _take(take: Take, memory: Memory) -> tuple[int, int, int]:
 
 def _expect(
     expect: Expect,
-    inputs: Sequence[tuple[np.dtype[Any], tuple[int, ...]]],
+    inputs: Sequence[Fit],
     tensor: tuple[type, int],
     registers: dict[int, int],
     memory: Memory,
@@ -327,10 +340,17 @@ def _expect(
         case Exactly(cls):
             return 5, memory.pin(cls), 0, 0, 0, 0
         case Input(position):
-            fits = memory.words(memory.array(*inputs[position]))
+            wanted = inputs[position]
+            if isinstance(wanted, Elsewhere):
+                offset = slot_offset(wanted.cls, "spec")
+                row = memory.words((memory.pin(wanted.cls), offset, memory.pin(wanted.spec)))
+                return 11, memory.pin(tensor[0]), position, tensor[1], row, 0
+            fits = memory.words(memory.array(*wanted))
             return 6, memory.pin(tensor[0]), position, tensor[1], fits, 0
         case ArrayInput(position):
-            fits = memory.words(memory.array(*inputs[position]))
+            wanted = inputs[position]
+            assert isinstance(wanted, tuple), "an ndarray is on the CPU"
+            fits = memory.words(memory.array(*wanted))
             return 6, memory.pin(np.ndarray), position, 0, fits, 0
         case Bytes(dtype, shape, content):
             fits = memory.words(memory.array(dtype, shape))

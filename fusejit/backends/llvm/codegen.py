@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...errors import LoweringError
-from . import objects
+from .. import objects
 from .target import Target, baseline, binding, machine, version
 
 _FORMAT = "1"  # to be changed with anything here that changes what the same text compiles to

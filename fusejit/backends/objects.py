@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from ...config import config
+from ..config import config
 
 LIMIT = 256 << 20
 """Bytes kept. A kernel takes 2 to 15 KB and the native runtime 15: over 10,000 kernels."""
