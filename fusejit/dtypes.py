@@ -1,4 +1,5 @@
-"""Dtypes are NumPy's; here are their short names, the type of a value, and promotion."""
+"""Dtypes are NumPy's; here are their short names, the type of a value, promotion, and what ops take
+and give."""
 
 from __future__ import annotations
 
@@ -134,3 +135,52 @@ def _promote_bfloat16(dtypes: Sequence[DType], numbers: Sequence[complex]) -> DT
     if not others and not imaginary:
         return bfloat16()
     return as_dtype(np.result_type(F32, *others, *imaginary))
+
+
+# ---- what an elementwise op takes and gives
+
+
+@frozen
+class DTypeRule:
+    """Which dtypes an elementwise op takes and what it gives.
+
+    Operands are promoted to one dtype (after `leading`, whose dtypes are fixed). Integers become
+    float64 where `floating`, as in NumPy. `kinds` are the NumPy kind letters then allowed.
+    """
+
+    kinds: str = "biufc"
+    floating: bool = False
+    operand: DType | None = None  # operands are cast to this, whatever they are
+    result: DType | None = None  # None: the promoted dtype
+    leading: tuple[DType, ...] = ()
+    magnitude: bool = False  # complex operands give floats of half the size
+
+    def common(self, name: str, promoted: DType) -> DType:
+        """The dtype the operands are cast to; DTypeError if the op does not take it."""
+        common = self.operand or promoted
+        if self.floating and common.kind in "biu":
+            common = F64
+        if kind_of(common) not in self.kinds:
+            wanted = ", ".join(_KIND_NAMES[kind] for kind in self.kinds)
+            raise DTypeError(f"{name}: expected {wanted}, got {promoted.name}")
+        return common
+
+
+_KIND_NAMES = {"b": "bool", "i": "integers", "u": "unsigned", "f": "floats", "c": "complex"}
+
+SAME = DTypeRule()
+NUMERIC = DTypeRule(kinds="iufc")
+REAL = DTypeRule(kinds="biuf")
+ORDERED = DTypeRule(kinds="iuf")
+MAGNITUDE = DTypeRule(magnitude=True)
+COMPLEX = DTypeRule(kinds="c")
+COMPLEX_PART = DTypeRule(kinds="c", magnitude=True)
+FLOATING = DTypeRule(kinds="fc", floating=True)
+REAL_FLOATING = DTypeRule(kinds="f", floating=True)
+INTEGRAL = DTypeRule(kinds="biu")
+SHIFTS = DTypeRule(kinds="iu")
+COMPARES = DTypeRule(result=BOOL)
+SIGN_BITS = DTypeRule(kinds="f", floating=True, result=BOOL)
+ORDERS = DTypeRule(kinds="biuf", result=BOOL)
+LOGICAL = DTypeRule(operand=BOOL, result=BOOL)
+SELECTS = DTypeRule(leading=(BOOL,))

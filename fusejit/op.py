@@ -28,10 +28,27 @@ import numpy as np
 
 from . import dispatch
 from .device import CPU
-from .dtypes import COMPILED, TensorType, kind_of
-from .errors import DTypeError, ShapeError
+from .dtypes import COMPARES as COMPARES
+from .dtypes import COMPILED, TensorType
+from .dtypes import COMPLEX as COMPLEX
+from .dtypes import COMPLEX_PART as COMPLEX_PART
+from .dtypes import FLOATING as FLOATING
+from .dtypes import INTEGRAL as INTEGRAL
+from .dtypes import LOGICAL as LOGICAL
+from .dtypes import MAGNITUDE as MAGNITUDE
+from .dtypes import NUMERIC as NUMERIC
+from .dtypes import ORDERED as ORDERED
+from .dtypes import ORDERS as ORDERS
+from .dtypes import REAL as REAL
+from .dtypes import REAL_FLOATING as REAL_FLOATING
+from .dtypes import SAME as SAME
+from .dtypes import SELECTS as SELECTS
+from .dtypes import SHIFTS as SHIFTS
+from .dtypes import SIGN_BITS as SIGN_BITS
+from .dtypes import DTypeRule as DTypeRule
+from .errors import ShapeError
 from .frozen import frozen, values
-from .scalar import BOOL, F64, DType, Program, ScalarFunction, trace
+from .scalar import DType, Program, ScalarFunction, trace
 
 if TYPE_CHECKING:
     from .tensor import Tensor
@@ -44,52 +61,6 @@ OPS: dict[str, Op] = {}
 RECORD_CODE: set[CodeType] = set()
 """The code of the functions in registered records, wherever they are declared. They are pure by
 contract, so a recorder does not count their running as something that the user's code does."""
-
-
-@frozen
-class DTypeRule:
-    """Which dtypes an elementwise op takes and what it gives.
-
-    Operands are promoted to one dtype (after `leading`, whose dtypes are fixed). Integers become
-    float64 where `floating`, as in NumPy. `kinds` are the NumPy kind letters then allowed.
-    """
-
-    kinds: str = "biufc"
-    floating: bool = False
-    operand: DType | None = None  # operands are cast to this, whatever they are
-    result: DType | None = None  # None: the promoted dtype
-    leading: tuple[DType, ...] = ()
-    magnitude: bool = False  # complex operands give floats of half the size
-
-    def common(self, name: str, promoted: DType) -> DType:
-        """The dtype the operands are cast to; DTypeError if the op does not take it."""
-        common = self.operand or promoted
-        if self.floating and common.kind in "biu":
-            common = F64
-        if kind_of(common) not in self.kinds:
-            wanted = ", ".join(_KIND_NAMES[kind] for kind in self.kinds)
-            raise DTypeError(f"{name}: expected {wanted}, got {promoted.name}")
-        return common
-
-
-_KIND_NAMES = {"b": "bool", "i": "integers", "u": "unsigned", "f": "floats", "c": "complex"}
-
-SAME = DTypeRule()
-NUMERIC = DTypeRule(kinds="iufc")
-REAL = DTypeRule(kinds="biuf")
-ORDERED = DTypeRule(kinds="iuf")
-MAGNITUDE = DTypeRule(magnitude=True)
-COMPLEX = DTypeRule(kinds="c")
-COMPLEX_PART = DTypeRule(kinds="c", magnitude=True)
-FLOATING = DTypeRule(kinds="fc", floating=True)
-REAL_FLOATING = DTypeRule(kinds="f", floating=True)
-INTEGRAL = DTypeRule(kinds="biu")
-SHIFTS = DTypeRule(kinds="iu")
-COMPARES = DTypeRule(result=BOOL)
-SIGN_BITS = DTypeRule(kinds="f", floating=True, result=BOOL)
-ORDERS = DTypeRule(kinds="biuf", result=BOOL)
-LOGICAL = DTypeRule(operand=BOOL, result=BOOL)
-SELECTS = DTypeRule(leading=(BOOL,))
 
 
 class _Doc:
