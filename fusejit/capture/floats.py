@@ -7,7 +7,8 @@ The proof has two halves, both needed:
                     look at local variables, and each place that loads it stands outside of any
                     loop and feeds one binary + - * / and nothing else
     the recording   at each of these instructions dispatch was given that very object, straight from
-                    the body's own frame: the other operand was a Tensor
+                    the body's own frame: the other operand was a Tensor. The object is made for the
+                    call, since a constant of the caller may also be what a global holds
 
 The plan then takes the float64 and casts it where eager execution converted it, to the same bits.
 """
@@ -15,6 +16,7 @@ The plan then takes the float64 and casts it where eager execution converted it,
 from __future__ import annotations
 
 import dis
+import struct
 from collections.abc import Sequence
 from functools import lru_cache
 from types import CodeType
@@ -41,11 +43,16 @@ _LOOKS = frozenset(
 
 
 class Floats:
-    """The float arguments of one recorded call, and the instructions that use each."""
+    """The float arguments of one recorded call, and the instructions that use each.
+
+    Attributes:
+        given: the arguments that the body gets. Floats that do arithmetic alone are new objects of
+            the same bits, which no code can tell.
+    """
 
     def __init__(self, code: CodeType, names: Sequence[str], args: Sequence[Any]) -> None:
         self._code = code
-        self._args = args
+        self.given = list(args)
         self._sites: dict[int, tuple[int, set[int]]] = {}  # argument -> (uses, those that were met)
         self._at: dict[int, int] = {}  # instruction -> argument
         self.reasons: dict[int, str] = {}
@@ -56,13 +63,14 @@ class Floats:
             if isinstance(sites, str):
                 self.reasons[number] = sites
             else:
+                self.given[number] = _copy(value)
                 self._sites[number] = len(sites), set()
                 self._at.update(dict.fromkeys(sites, number))
 
     def met(self, code: CodeType, instruction: int, source: object) -> int | None:
         """Which argument this is: an operand that dispatch was given by an instruction."""
         number = self._at.get(instruction) if code is self._code else None
-        if number is None or self._args[number] is not source:
+        if number is None or self.given[number] is not source:
             return None
         self._sites[number][1].add(instruction)
         return number
@@ -76,6 +84,10 @@ class Floats:
             else:
                 self.reasons[number] = "not every use of it is arithmetic with a Tensor"
         return found
+
+
+def _copy(value: float) -> float:
+    return struct.unpack("d", struct.pack("d", value))[0]  # type: ignore[no-any-return]
 
 
 @lru_cache(maxsize=1024)  # parameters of the functions of one program

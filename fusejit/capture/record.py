@@ -71,7 +71,7 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
         return Recording(parameters.call(function, flat), refusal)
     floats = Floats(function.__code__, parameters.names, flat)
     recorder = Recorder(function.__name__, floats)
-    given = _declare(before, recorder, flat)
+    given = _declare(before, recorder, floats.given)
     where = defined_at(function)
     with dispatch.pushed(recorder), watching(before.codes, recorder.refuse, where) as watch:
         recorder.watch = watch

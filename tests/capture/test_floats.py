@@ -157,6 +157,18 @@ def test_a_constant_that_is_the_argument_at_first() -> None:
     assert f.num_traces == 1
 
 
+SHARED = -1.5
+
+
+def test_a_global_that_is_the_object_of_the_argument() -> None:
+    def body(x: Any, s: float = 1.0) -> Any:
+        return x * (SHARED or s)
+
+    f = fj.function(body)
+    for s in (SHARED, SHARED, 2.0, SHARED, 3.0):
+        assert same(f(X, s), body(X, s))
+
+
 def test_other_types_are_told_apart() -> None:
     f = fj.function(scaled)
     f(X, 2.0)
