@@ -14,7 +14,6 @@ import numpy as np
 from .. import collector
 from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
-from ..backends.held import Held, held
 from ..backends.llvm.abi import laid_out
 from ..backends.llvm.checks import (
     Arg,
@@ -33,7 +32,6 @@ from ..backends.llvm.checks import (
     Of,
     Slot,
 )
-from ..backends.plan import Guard
 from ..config import config
 from ..device import CPU
 from ..dtypes import TensorType
@@ -46,6 +44,7 @@ from ..variable import Variable
 from .nested import Nested, build
 
 if TYPE_CHECKING:
+    from ..backends.held import Held
     from ..backends.llvm.callable import Conditions, Entry
     from ..backends.llvm.runtime import NativePlan
     from ..backends.plan import Plan
@@ -163,6 +162,8 @@ class Program:
         """The guards in the order in which they run: step number and node."""
         if self.walked:
             return self.walk.stops()
+        from ..backends.plan import Guard
+
         steps = [n for n, step in enumerate(self.plan.steps) if isinstance(step.code, Guard)]
         nodes = [node for node in self.fused.nodes if node.op is GUARD]
         return zip(steps, nodes, strict=True)
@@ -171,6 +172,8 @@ class Program:
         """Where it has what is computed when the guard at `step` has stopped it."""
         if self.walked:
             return self.walk.held(step)
+        from ..backends.held import held
+
         return held(self.plan, self.plan.values, step)
 
     def where(self, step: int) -> str | None:

@@ -11,10 +11,10 @@ needs nothing from a later one, so what goes back and forth is cut as seldom as 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..device import CPU
-from ..frozen import frozen
+from ..frozen import frozen, replace
 from ..op import Source, Transfer
 from .builder import renamed_results, with_inputs
 from .graph import Constant, Graph, Node, Placed, Value
