@@ -133,12 +133,13 @@ def common(name: str, arrays: Sequence[Any]) -> str:
     go. DeviceError if they are apart."""
     found = CPU
     for array in arrays:
-        if type(array) is not np.ndarray:
-            if found not in (CPU, array.device):
+        place = device_of(array)
+        if place != CPU:
+            if found not in (CPU, place):
                 break
-            found = array.device
+            found = place
     else:
-        if found == CPU or all(type(a) is not np.ndarray or not a.ndim for a in arrays):
+        if found == CPU or all(device_of(a) != CPU or not a.ndim for a in arrays):
             return found
     listed = [f"operand {i} is on {device_of(a)}" for i, a in enumerate(arrays)]
     raise DeviceError(
