@@ -81,3 +81,23 @@ assert until(lambda: later.results)
 print(once.results, worker.is_alive(), ready._workers == [worker])
 """
     assert run(BEGIN + program, "") == "[] True True\n"
+
+
+def test_llvm_is_not_called_by_the_thread_that_interrupts_reach() -> None:
+    """A KeyboardInterrupt inside llvmlite's lock would leave it locked for good."""
+    program = """
+import fusejit as fj, threading
+from llvmlite.binding import ffi
+from fusejit.backends.llvm import ready
+from fusejit.capture import calls
+callers = set()
+ffi.register_lock_callback(lambda: callers.add(threading.current_thread()), lambda: None)
+calls.ahead = lambda *what: None  # so that the second call makes the plan
+f = fj.function(lambda x: fj.tanh(x) + 1.0)
+for _ in range(3):
+    f(fj.zeros(2))
+fj.sum(fj.exp(fj.ones((300, 300))), axis=0)
+f.asm(fj.zeros(2))
+print(len(callers) > 0, threading.main_thread() in callers, ready._beginners)
+"""
+    assert run(program, "") == "True False set()\n"

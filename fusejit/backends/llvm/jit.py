@@ -17,6 +17,7 @@ from typing import Any
 from ...errors import LoweringError
 from ..base import Kernel, Loop
 from . import codegen, loops, reductions
+from .ready import undisturbed
 from .target import Target, binding, host, machine
 
 
@@ -36,6 +37,7 @@ _library_numbers = count()
 _compiled: dict[tuple[Kernel, Target], Compiled] = {}
 
 
+@undisturbed
 def link(ir: str, exports: Sequence[str], symbols: Mapping[str, int]) -> dict[str, int]:
     """Compile a hand-written module for this machine and return the addresses of `exports`.
 
@@ -47,6 +49,7 @@ def link(ir: str, exports: Sequence[str], symbols: Mapping[str, int]) -> dict[st
         return _load(image.data, exports, symbols)
 
 
+@undisturbed
 def link_kernels(ir: str, exports: Sequence[str], target: Target | None = None) -> dict[str, int]:
     """Compile a generated module of several kernels; their addresses."""
     with _lock:
@@ -76,12 +79,16 @@ def compile_kernel(kernel: Kernel, target: Target | None = None) -> Compiled:
     found = _compiled.get((kernel, chosen))
     if found is not None:
         return found
-    with _lock:
-        found = _compiled.get((kernel, chosen))
-        return found or _compile(kernel, chosen)
+    return _compile(kernel, chosen)
 
 
+@undisturbed
 def _compile(kernel: Kernel, target: Target) -> Compiled:
+    with _lock:
+        return _compiled.get((kernel, target)) or _compile_anew(kernel, target)
+
+
+def _compile_anew(kernel: Kernel, target: Target) -> Compiled:
     global _statistics
     name = describe(kernel)
     if target.architecture != host().architecture:
@@ -137,6 +144,7 @@ def num_kernels() -> int:
     return len(_compiled)
 
 
+@undisturbed
 def assembly(ir: str, target: Target | None = None) -> str:
     """The machine code of a module as text, for any target that this LLVM was built with."""
     with _lock:

@@ -10,15 +10,17 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import functools
 import os
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
     from queue import SimpleQueue
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 HEAD_START = 0.002
@@ -63,7 +65,7 @@ def note_native() -> None:
 
 
 _beginners: set[threading.Thread] = set()
-"""They load LLVM, and must not be left halfway: the interpreter waits for them before it ends."""
+"""They call LLVM, and must not be left halfway: the interpreter waits for them before it ends."""
 _workers: list[_Worker] = []
 """At most one: takes over from a beginner."""
 own_threads = ctypes.c_int64(0)
@@ -92,6 +94,47 @@ def ahead(once: Once[Any], afterwards: Callable[[], None]) -> None:
         thread.start()
     except RuntimeError:  # no more threads, or the interpreter is about to end
         _beginners.discard(thread)
+
+
+def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
+    """`function`, which calls LLVM, by a thread of its own where the main thread calls it.
+
+    What signals ask for, Python raises in the main thread, between any two lines. One that comes
+    between llvmlite's taking its lock and the block that gives it back would leave it taken for
+    ever. An interrupt so reaches who waits, and the work goes on to its end. A thread takes 0.1 to
+    0.2 ms, a kernel 5 ms.
+    """
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        if threading.current_thread() is not threading.main_thread():
+            return function(*args, **kwargs)
+        _survive_forks()
+        done = threading.Event()  # to be interrupted in `join` takes a thread for ended
+        results: list[T] = []
+        errors: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                results.append(function(*args, **kwargs))
+            except BaseException as error:
+                errors.append(error)
+            _beginners.discard(thread)
+            done.set()
+
+        thread = threading.Thread(target=run, name="fusejit-llvm")
+        _beginners.add(thread)
+        try:
+            thread.start()
+        except RuntimeError:  # as in `ahead`: nobody else can do it
+            _beginners.discard(thread)
+            return function(*args, **kwargs)
+        done.wait()
+        if errors:
+            raise errors.pop()
+        return results[0]
+
+    return call
 
 
 def _compute(once: Once[Any], afterwards: Callable[[], None]) -> None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from .ready import undisturbed
+
 # Vectors of 64 bytes need masks for every element size (bw, vl) and 64-bit conversions (dq).
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
@@ -103,6 +105,7 @@ def version() -> str:
 
 
 @lru_cache(maxsize=1)
+@undisturbed
 def host() -> Target:
     """The machine that this process runs on."""
     llvm = binding()
