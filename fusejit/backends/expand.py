@@ -15,6 +15,7 @@ from ..ir.graph import Node, Value
 from ..ir.places import Expansion
 from ..passes.kinds import is_source
 from ..scalar import Program
+from .contract import contracted
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -41,7 +42,8 @@ class Read:
 class Expander:
     """Expands bodies, and remembers the results by structure."""
 
-    def __init__(self) -> None:
+    def __init__(self, fastmath: bool = False) -> None:
+        self._fastmath = fastmath
         self._known: dict[object, tuple[Program, list[tuple[int, Affine, bool]]]] = {}
 
     def expand(
@@ -54,6 +56,7 @@ class Expander:
             producers = body.producers()
             expansion = Expansion(shape, producers.get)
             program = expansion.program([expansion.evaluate(v) for v in results])
+            program = contracted(program) if self._fastmath else program
             reads = [
                 (values[value], address, value in producers and is_source(producers[value]))
                 for value, address in expansion.reads

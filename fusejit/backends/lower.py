@@ -101,7 +101,7 @@ class _Lowering:
         self.storage: dict[Value, Storage] = {}
         self.copies: dict[Value, list[Storage]] = {}  # where else loops store what they compute
         self.constants: dict[object, int] = {}
-        self.expander = Expander()
+        self.expander = Expander(graph.fastmath)
         self.working: dict[Node, list[Code]] = {}  # in the order of their steps
 
     def run(

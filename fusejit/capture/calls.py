@@ -249,7 +249,8 @@ class Calls:
             raise RecompileError(f"{name}: {why}, inside no_recompile().")
         began = time.perf_counter()
         fitting = self._paths.fitting(as_walked(flat)) if stop is not None else ()
-        recording = record(self.body, self.parameters, flat)
+        fastmath = self.function.fastmath and not config.settings.check
+        recording = record(self.body, self.parameters, flat, fastmath)
         self.num_traces += 1
         with self._lock:  # not while the body runs: it may wait for a thread that calls it
             if isinstance(recording.outcome, Refusal):

@@ -38,10 +38,12 @@ class Function(NativeCallable):
 
     Attributes:
         eager: the undecorated function.
+        fastmath: whether its plans may round as `function` says.
     """
 
-    def __init__(self, function: types.FunctionType) -> None:
+    def __init__(self, function: types.FunctionType, fastmath: bool = False) -> None:
         self.eager = function
+        self.fastmath = fastmath
         self._made: Calls | None = None
         self._derived: dict[Hashable, Function] = {}
         functools.update_wrapper(self, function)
@@ -78,7 +80,7 @@ class Function(NativeCallable):
 
     def __derive__(self, key: Hashable, made: types.FunctionType) -> Function:
         """`made`, a function of this one, decorated as this one is; one for each key."""
-        return self._derived.setdefault(key, Function(made))
+        return self._derived.setdefault(key, Function(made, self.fastmath))
 
     @property
     def num_traces(self) -> int:
@@ -164,10 +166,12 @@ enable_vectorcall(Function, method=True)
 
 
 @overload
-def function(f: Callable[..., Any], /) -> Function: ...
+def function(f: Callable[..., Any], /, *, fastmath: bool = ...) -> Function: ...
 @overload
-def function(f: None = None, /) -> Callable[[Callable[..., Any]], Function]: ...
-def function(f: Callable[..., Any] | None = None, /) -> Any:
+def function(
+    f: None = None, /, *, fastmath: bool = ...
+) -> Callable[[Callable[..., Any]], Function]: ...
+def function(f: Callable[..., Any] | None = None, /, *, fastmath: bool = False) -> Any:
     """Compile a function by recording what its calls execute.
 
     The first call runs the Python body eagerly and records its ops; they are fused, compiled, and
@@ -180,6 +184,9 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
         f: a Python function, also a lambda or a method's function (decorate under @staticmethod and
             @classmethod, not over them). Of a bound method the function is compiled, and bound to
             the same object.
+        fastmath: let replays round a product and the sum that reads it once, and on a GPU divide
+            roughly and flush denormal numbers. Results then differ from eager ones in the last
+            bits; under FUSEJIT_CHECK it is ignored. It holds for what the function calls, too.
     Returns:
         A `Function`: callable like f, with `eager`, `explain`, `ir`, `graph`, `llvm`, `asm`,
         `cuda_source`, `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
@@ -194,9 +201,9 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
         0.0
     """
     if f is None:
-        return function
+        return functools.partial(function, fastmath=fastmath)
     if isinstance(f, Function):
-        return f
+        return f if f.fastmath == fastmath else Function(f.eager, fastmath)
     kinds = (inspect.iscoroutinefunction, inspect.isgeneratorfunction, inspect.isasyncgenfunction)
     if any(is_kind(f) for is_kind in kinds):
         raise CaptureError(
@@ -207,13 +214,13 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
             "function: put @staticmethod or @classmethod above @function, not below."
         )
     if isinstance(f, types.MethodType):
-        return types.MethodType(function(f.__func__), f.__self__)
+        return types.MethodType(function(f.__func__, fastmath=fastmath), f.__self__)
     if not isinstance(f, types.FunctionType):
         kind = type(f).__name__
         raise CaptureError(
             f"function: expected a Python function, got a {kind}; wrap it in a lambda."
         )
-    return Function(f)
+    return Function(f, fastmath)
 
 
 def clear_caches() -> None:

@@ -134,7 +134,7 @@ class Joint:
 
 def joint(graph: Graph, received: Flags, watched: Flags) -> Joint:
     """Record the playback of `graph` under a tape that watches some of its inputs."""
-    recorder = Recorder(graph.name)
+    recorder = Recorder(graph.name, fastmath=graph.fastmath)
     devices = devices_of(graph)
     xs = [_stand_in(v.type, devices[v]) for v in graph.inputs]
     gs = [
@@ -162,7 +162,7 @@ def joint(graph: Graph, received: Flags, watched: Flags) -> Joint:
     assert recorder.refusal is None, recorder.refusal
     found = dict(zip(map(id, wanted), gradients, strict=True))
     values = [None if found.get(id(x)) is None else recorder.value_of(found[id(x)]) for x in xs]
-    whole = recorder.builder.finish([v for v in values if v is not None])
+    whole = recorder.finish([v for v in values if v is not None])
     known = {v: made for v, t in seen.items() if (made := recorder.value_of(t)) is not None}
     return Joint(graph, received, whole, tuple(values), known, forward_nodes)
 

@@ -61,7 +61,12 @@ class Recording:
     outcome: Trace | Refusal
 
 
-def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[Any]) -> Recording:
+def record(
+    function: types.FunctionType,
+    parameters: Parameters,
+    flat: Sequence[Any],
+    fastmath: bool = False,
+) -> Recording:
     """Run `function` once, eagerly, and record it. Exceptions of the body pass through."""
     began = time.perf_counter()
     try:
@@ -70,7 +75,7 @@ def record(function: types.FunctionType, parameters: Parameters, flat: Sequence[
         refusal = Refusal(str(reason), defined_at(function))
         return Recording(parameters.call(function, flat), refusal)
     floats = Floats(function.__code__, parameters.names, flat)
-    recorder = Recorder(function.__name__, floats)
+    recorder = Recorder(function.__name__, floats, fastmath)
     given = _declare(before, recorder, floats.given)
     where = defined_at(function)
     with dispatch.pushed(recorder), watching(before.codes, recorder.refuse, where) as watch:
@@ -219,7 +224,7 @@ def _trace(
     if found is None:
         return Refusal("it reads a Tensor that it finds at run time", where)
     checks, positions = found
-    graph = recorder.builder.finish(outputs, effects)
+    graph = recorder.finish(outputs, effects)
     return Trace(
         program=Program(
             graph,

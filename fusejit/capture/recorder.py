@@ -14,7 +14,7 @@ from ..device import on_host
 from ..dtypes import TensorType
 from ..frozen import replace
 from ..ir.builder import Builder, constant
-from ..ir.graph import GUARD, Value
+from ..ir.graph import GUARD, Graph, Value
 from ..op import Op, SingleOp
 from ..ops.cast import astype_
 from ..ops.compare import not_equal
@@ -33,10 +33,11 @@ class Recorder(dispatch.Handler):
     on, eagerly, as it would have.
     """
 
-    def __init__(self, name: str, floats: Floats | None = None) -> None:
+    def __init__(self, name: str, floats: Floats | None = None, fastmath: bool = False) -> None:
         self.floats = floats
         self.watch: Watch | None = None
         self.builder = Builder(name)
+        self._fastmath = fastmath
         self.refusal: tuple[str, str] | None = None
         self.untaped: str | None = None
         self.variables: dict[Variable, int] = {}  # read before any assignment -> plan input
@@ -50,6 +51,12 @@ class Recorder(dispatch.Handler):
         self._inputs: set[int] = set()
         self._arrays: dict[int, Value | None] = {}
         self._kept: list[object] = []  # ids stay unique
+
+    def finish(
+        self, outputs: Sequence[Value], effects: Sequence[tuple[str, Value]] = ()
+    ) -> Graph:
+        """What was recorded."""
+        return self.builder.finish(outputs, effects, fastmath=self._fastmath)
 
     # ---- what exists before the call
 

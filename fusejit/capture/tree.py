@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from ..backends.held import Held
 from ..backends.llvm.checks import Arg, Behind, Check, Kept, Of
-from ..frozen import frozen
+from ..frozen import frozen, replace
 from ..ir.devices import devices_of, placed
 from ..ir.graph import GUARD, Graph, Node, Value
 from ..ir.numbering import Numbering
@@ -160,13 +160,13 @@ def rest(
         kept.append(node)
         wanted.update(node.inputs)
     names = (*graph.input_names, *(f"carried{i}" for i in range(len(carried))))
-    whole = Graph(
-        graph.name,
-        (*graph.inputs, *carried),
-        names,
-        tuple(reversed(kept)),
-        graph.outputs,
-        graph.effects,
+    whole = replace(
+        graph,
+        inputs=(*graph.inputs, *carried),
+        input_names=names,
+        nodes=tuple(reversed(kept)),
+        notes=(),
+        stage="recorded",
     )
     return whole, carried
 

@@ -49,6 +49,7 @@ class Builder:
         outputs: Sequence[Value],
         effects: Sequence[tuple[str, Value]] = (),
         stage: str = "recorded",
+        fastmath: bool = False,
     ) -> Graph:
         return Graph(
             self.name,
@@ -58,6 +59,7 @@ class Builder:
             tuple(outputs),
             tuple(effects),
             stage=stage,
+            fastmath=fastmath,
         )
 
 

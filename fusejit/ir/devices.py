@@ -169,12 +169,13 @@ class _Cutting:
         wanted = elsewhere.union(self.copies.get(v, v) for v in self.graph.results)
         return Part(
             run[0].device,
-            Graph(
-                self.graph.name,
-                inputs,
-                tuple(known.get(v, f"moved{i}") for i, v in enumerate(inputs)),
-                tuple(nodes),
-                tuple(v for node in nodes for v in node.outputs if v in wanted),
+            replace(
+                self.graph,
+                inputs=inputs,
+                input_names=tuple(known.get(v, f"moved{i}") for i, v in enumerate(inputs)),
+                nodes=tuple(nodes),
+                outputs=tuple(v for node in nodes for v in node.outputs if v in wanted),
+                effects=(),
             ),
             tuple(guard for made in run for guard in self.guards.get(made, ())),
         )

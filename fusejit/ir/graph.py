@@ -78,6 +78,8 @@ class Graph:
     notes: tuple[str, ...] = ()
     """What passes have to say: each refusal to fuse, with its reason."""
     stage: str = "recorded"
+    fastmath: bool = False
+    """Whether a product and the sum that reads it may be rounded once, and a GPU be quicker yet."""
 
     @property
     def results(self) -> tuple[Value, ...]:

@@ -56,7 +56,7 @@ def format_graph(graph: Graph, source: bool = True) -> str:
     results = ", ".join(str(v.type) for v in graph.outputs) or "()"
     lines = [
         f"// {graph.name}: {graph.stage}",
-        f"func @{graph.name}({', '.join(inputs)}) -> {results} {{",
+        f"func @{graph.name}({', '.join(inputs)}) -> {results}{' fastmath' * graph.fastmath} {{",
     ]
     lines += _format_nodes(graph.nodes, names, "  ", source)
     ending = "  return " + ", ".join(names.use(v) for v in graph.outputs)

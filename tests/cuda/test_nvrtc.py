@@ -15,6 +15,7 @@ import pytest
 from fusejit.backends.cuda import nvrtc
 from fusejit.backends.cuda.lowering import program_of
 from fusejit.backends.cuda.program import Source
+from fusejit.frozen import replace
 from tests.cuda import suite
 from tests.cuda.emulate import sources
 
@@ -55,7 +56,7 @@ def test_fastmath_is_opt_in() -> None:
     graph, _ = suite.graph_of(lambda x, y: x * y + 1.5, x, x)
     texts = []
     for fastmath in (False, True):
-        program = program_of(graph, suite.LIMITS, blas=False, fastmath=fastmath)
+        program = program_of(replace(graph, fastmath=fastmath), suite.LIMITS, blas=False)
         (source,) = sources([program])
         assert source.fastmath is fastmath
         texts.append(_ptx(source))

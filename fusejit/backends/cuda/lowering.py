@@ -22,14 +22,13 @@ from .program import Check, Command, Host, Launch, Limits, Multiply, Program
 from .text import with_fastmath
 
 
-def program_of(graph: Graph, limits: Limits, blas: bool, fastmath: bool = False) -> Program:
+def program_of(graph: Graph, limits: Limits, blas: bool) -> Program:
     """The program of a fused graph.
 
     Args:
         graph: what to compute.
         limits: of the device.
         blas: whether products are left to the BLAS of the device, or computed by generated code.
-        fastmath: whether generated code may be quicker than IEEE arithmetic is.
     """
     found = lowered(graph, whole=True)
     pairs = {} if blas else _pairs(found)
@@ -54,7 +53,7 @@ def program_of(graph: Graph, limits: Limits, blas: bool, fastmath: bool = False)
     return Program(
         graph.name,
         tuple(writer.slots),
-        tuple(map(_quick, writer.commands) if fastmath else writer.commands),
+        tuple(map(_quick, writer.commands) if graph.fastmath else writer.commands),
         found.inputs,
         found.outputs,
         writer.arena,
