@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import threading
-import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -279,18 +280,30 @@ def test_parameters_of_another_size_are_an_error(device: Gpu) -> None:
         run(device.load(made.program()), X)
 
 
-def test_a_launch_takes_little_of_the_host(
-    device: Gpu, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    if "[gpu]" in request.node.name:
-        pytest.skip("its driver takes what it takes")
+A_LAUNCH = 4
+"""Calls that the emulator makes for one; PyCUDA makes its own, which nobody hears."""
+
+
+def test_a_launch_is_one_call(device: Gpu, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the launch itself: all else is done once a run. bench/gpu.py measures what it takes."""
     monkeypatch.setattr(graphs, "RUNS", 10**9)
-    loaded = device.load(sum_of_times(400, NOTHING))
-    inputs = [device.upload(X) for _ in range(2)]
-    best = float("inf")
-    for i in range(20):
-        began = time.perf_counter()
-        loaded.run([inputs[i % 2]])  # its parameters change each time
-        best = min(best, (time.perf_counter() - began) / 400)
-        device.synchronize()
-    assert best < 1.5e-6
+
+    def calls(launches: int) -> int:
+        loaded = device.load(sum_of_times(launches, NOTHING))
+        inputs = [device.upload(X) for _ in range(2)]
+        loaded.run(inputs[:1])
+        count = 0
+
+        def heard(frame: Any, event: str, arg: Any) -> None:
+            nonlocal count
+            count += event in ("call", "c_call")
+
+        sys.setprofile(heard)
+        try:
+            loaded.run(inputs[1:])  # its parameters change
+        finally:
+            sys.setprofile(None)
+        return count
+
+    assert calls(60) - calls(10) <= 50 * A_LAUNCH
+
