@@ -8,9 +8,11 @@ from math import nan as nan
 from math import pi as pi
 
 from . import fft as fft
+from . import layers as layers
 from . import linalg as linalg
 from . import nn as nn
 from . import random as random
+from . import train as train
 from .autodiff import GradientTape as GradientTape
 from .autodiff import custom_gradient as custom_gradient
 from .autodiff import gradients_function as gradients_function
@@ -34,6 +36,7 @@ from .errors import CaptureError as CaptureError
 from .errors import CheckError as CheckError
 from .errors import DeviceError as DeviceError
 from .errors import DTypeError as DTypeError
+from .errors import FileError as FileError
 from .errors import FuseJitError as FuseJitError
 from .errors import GradientError as GradientError
 from .errors import LoweringError as LoweringError
@@ -41,6 +44,8 @@ from .errors import NonFiniteError as NonFiniteError
 from .errors import RecompileError as RecompileError
 from .errors import ShapeError as ShapeError
 from .errors import VerifyError as VerifyError
+from .layers.network import Network as Network
+from .layers.sequential import Sequential as Sequential
 from .ops.arithmetic import abs_ as _abs
 from .ops.arithmetic import add as add
 from .ops.arithmetic import divide as divide
