@@ -13,6 +13,10 @@ from .activations import silu as silu
 from .activations import softmax as softmax
 from .activations import softplus as softplus
 from .activations import tanh as tanh
+from .attention import attention as attention
+from .convolution import average_pool as average_pool
+from .convolution import convolution as convolution
+from .convolution import max_pool as max_pool
 from .ctc import ctc_loss as ctc_loss
 from .losses import huber_loss as huber_loss
 from .losses import kl_divergence as kl_divergence
@@ -28,3 +32,6 @@ from .metrics import Mean as Mean
 from .metrics import Metric as Metric
 from .metrics import Perplexity as Perplexity
 from .metrics import accuracy as accuracy
+from .normalization import layer_norm as layer_norm
+from .normalization import moments as moments
+from .normalization import normalize as normalize
