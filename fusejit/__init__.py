@@ -7,6 +7,7 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 
+from . import data as data
 from . import fft as fft
 from . import layers as layers
 from . import linalg as linalg
@@ -29,6 +30,7 @@ from .capture.policy import EagerWarning as EagerWarning
 from .capture.policy import RecompileWarning as RecompileWarning
 from .capture.policy import no_recompile as no_recompile
 from .config import config as config
+from .data import Iterator as Iterator
 from .device import device as device
 from .dtypes import bfloat16 as _bfloat16
 from .errors import AxisError as AxisError

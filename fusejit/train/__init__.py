@@ -6,6 +6,7 @@ from .adaptive import AdamOptimizer as AdamOptimizer
 from .adaptive import AdamWOptimizer as AdamWOptimizer
 from .adaptive import RMSPropOptimizer as RMSPropOptimizer
 from .averaging import MovingAverage as MovingAverage
+from .checkpoint import Checkpoint as Checkpoint
 from .clipping import clip_by_global_norm as clip_by_global_norm
 from .clipping import global_norm as global_norm
 from .descent import GradientDescentOptimizer as GradientDescentOptimizer

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..errors import FuseJitError
 from ..ops.cast import astype
-from ..tensor import asarray
+from ..tensor import Tensor
 from ..variable import Variable
 
 
@@ -27,7 +27,7 @@ class Numbers:
     def __setattr__(self, name: str, value: object) -> None:
         known = self.__dict__.get(name)
         if isinstance(known, Variable) and not isinstance(value, (Variable, Numbers)):
-            known.assign(astype(asarray(value), known.dtype))
+            known.assign(astype(value, known.dtype) if isinstance(value, Tensor) else value)
         else:
             object.__setattr__(self, name, value)
 
