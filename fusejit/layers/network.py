@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from ..errors import FuseJitError
 from ..operators import Operators
 from ..ops.creation import zeros
+from ..weights import load_weights, save_weights
 from .layer import Layer
 from .summary import Summary, summarize
 
@@ -64,6 +66,32 @@ class Network(Layer):
         """By a call, since only that knows the shapes of the inner layers' inputs."""
         if not self._called:
             self(*[_example(shape, self.variable_dtype) for shape in shapes])
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Save all variables by path, as safetensors; see `fusejit.weights.save_weights`.
+
+        Raises:
+            FileError: there are no variables yet.
+            OSError: the file cannot be written; one that was there before is there still.
+        """
+        save_weights(self, path)
+
+    def load_weights(self, path: str | os.PathLike[str]) -> None:
+        """Load all variables by path; see `fusejit.weights.load_weights`.
+
+        Variables are made at the first call: call the network, or `build` it, before.
+
+        Raises:
+            FileError: it is no such file, or names or shapes do not fit; then nothing was loaded.
+        Example:
+            >>> import fusejit as fj, tempfile
+            >>> model = fj.Sequential([fj.layers.Dense(2)])
+            >>> model.build((1, 3))
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     model.save_weights(folder + "/model.safetensors")
+            ...     model.load_weights(folder + "/model.safetensors")
+        """
+        load_weights(self, path)
 
     def summary(self) -> Summary:
         """A table of the layers: output type at the first call, parameters, dtype.
