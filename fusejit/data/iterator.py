@@ -19,6 +19,9 @@ class Iterator:
     `state()` says in a few numbers where it stands, as JSON; `restore(state)` on an iterator over a
     dataset made alike, in another process too, goes on with the very next element.
 
+    Attributes:
+        dataset: what it goes over.
+        taken: how many elements it has given in this pass.
     Example:
         >>> import fusejit as fj
         >>> dataset = fj.data.Dataset.from_tensor_slices(fj.arange(4)).shuffle(4, seed=1)
@@ -34,28 +37,28 @@ class Iterator:
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
         self._number, self._source = dataset.begin()
-        self._taken = 0
+        self.taken = 0
 
     def __iter__(self) -> Iterator:
         return self
 
     def __next__(self) -> Element:
         element = next(self._source)
-        self._taken += 1
+        self.taken += 1
         return map_leaves(as_tensor, element)
 
     def restart(self) -> None:
         """Begin another pass: shuffled anew."""
         self._source.close()
         self._number, self._source = self.dataset.begin()
-        self._taken = 0
+        self.taken = 0
 
     def state(self) -> State:
         """Where it stands, as JSON values."""
         return {
             "dataset": self.dataset.name,
             "pass": self._number,
-            "taken": self._taken,
+            "taken": self.taken,
             "source": self._source.state(),
         }
 
@@ -73,7 +76,7 @@ class Iterator:
         self._source.close()
         self._number, self._source = self.dataset.begin(state["pass"])
         self._source.restore(state["source"])
-        self._taken = state["taken"]
+        self.taken = state["taken"]
 
     def close(self) -> None:
         """End the threads of `prefetch` now; they also end when the iterator is collected."""
@@ -91,4 +94,4 @@ class Iterator:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<Iterator over {self.dataset.name}: {self._taken} taken of pass {self._number}>"
+        return f"<Iterator over {self.dataset.name}: {self.taken} taken of pass {self._number}>"

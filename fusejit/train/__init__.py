@@ -12,7 +12,12 @@ from .clipping import global_norm as global_norm
 from .descent import GradientDescentOptimizer as GradientDescentOptimizer
 from .descent import LionOptimizer as LionOptimizer
 from .descent import MomentumOptimizer as MomentumOptimizer
+from .loop import evaluate as evaluate
+from .loop import fit as fit
+from .loop import testing_step as testing_step
+from .loop import training_step as training_step
 from .optimizer import Optimizer as Optimizer
+from .progress import Progress as Progress
 from .schedules import Constant as Constant
 from .schedules import CosineDecay as CosineDecay
 from .schedules import ExponentialDecay as ExponentialDecay
@@ -20,3 +25,4 @@ from .schedules import Piecewise as Piecewise
 from .schedules import Schedule as Schedule
 from .schedules import StepDecay as StepDecay
 from .schedules import WarmUp as WarmUp
+from .tensorboard import TensorBoard as TensorBoard
