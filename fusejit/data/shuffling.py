@@ -130,6 +130,7 @@ class Buffered(Wrapper):
         self.seed.value = state["seed"]
         self.random = self.seed.generator(self.number)
         super().restore(state)
+        self.start = super().state()
         for _ in range(state["drawn"]):
             self._draw()
 

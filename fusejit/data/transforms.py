@@ -64,8 +64,8 @@ class Padded(Wrapper):
 
 def _filled(arrays: list[Array], shape: list[int], value: float) -> Array:
     found = np.full((len(arrays), *shape), value, arrays[0].dtype)
-    for row, array in zip(found, arrays, strict=True):
-        row[tuple(slice(size) for size in array.shape)] = array
+    for number, array in enumerate(arrays):
+        found[(number, *(slice(size) for size in array.shape))] = array
     return found
 
 
