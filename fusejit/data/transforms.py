@@ -65,7 +65,8 @@ class Padded(Wrapper):
 def _filled(arrays: list[Array], shape: list[int], value: float) -> Array:
     found = np.full((len(arrays), *shape), value, arrays[0].dtype)
     for number, array in enumerate(arrays):
-        found[(number, *(slice(size) for size in array.shape))] = array
+        corner: tuple[Any, ...] = tuple(slice(size) for size in array.shape)
+        found[(number, *corner)] = array
     return found
 
 
