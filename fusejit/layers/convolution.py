@@ -10,7 +10,7 @@ from ..errors import ShapeError
 from ..nn.convolution import Padding, Sizes
 from ..operators import ArrayLike
 from ..ops.shape import reshape
-from ..tensor import Tensor
+from ..tensor import Tensor, asarray
 from ..variable import Variable
 from .activation import Activation, get_activation
 from .initializers import Initializer, Shape
@@ -155,6 +155,15 @@ class _Pool(Layer):
         self.strides = strides
         self.padding = padding
 
+    def _seen(self, x: ArrayLike) -> Tensor:
+        tensor = asarray(x)
+        if tensor.ndim < 3 or tensor.dtype.kind != "f":
+            raise ShapeError(
+                f"{self.label}: expected floats [batch, *extents, channels], got {tensor.type}; "
+                "reshape or cast it."
+            )
+        return tensor
+
 
 class MaxPool(_Pool):
     """The greatest number in each window; for sequences and images alike.
@@ -173,7 +182,7 @@ class MaxPool(_Pool):
 
     def call(self, x: ArrayLike) -> Tensor:
         return nn.max_pool(
-            self.as_input(x), self.pool_size, strides=self.strides, padding=self.padding
+            self._seen(x), self.pool_size, strides=self.strides, padding=self.padding
         )
 
 
@@ -188,7 +197,7 @@ class AveragePool(_Pool):
 
     def call(self, x: ArrayLike) -> Tensor:
         return nn.average_pool(
-            self.as_input(x), self.pool_size, strides=self.strides, padding=self.padding
+            self._seen(x), self.pool_size, strides=self.strides, padding=self.padding
         )
 
 
@@ -202,7 +211,7 @@ class Flatten(Layer):
     """
 
     def call(self, x: ArrayLike) -> Tensor:
-        x = self.as_input(x)
+        x = asarray(x)
         if not x.ndim:
             raise ShapeError(f"{self.label}: expected a batch, got {x.type}.")
         return reshape(x, (x.shape[0], math.prod(x.shape[1:])))

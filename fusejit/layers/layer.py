@@ -236,7 +236,7 @@ class Layer:
     def _own(self) -> Iterator[tuple[str, Layer | Variable]]:
         """(name, item) of what is tracked here and not inside of another layer."""
         seen: dict[Layer | Variable, None] = {}
-        for name, value in self.__dict__.items():
+        for name, value in vars(self).items():
             found = () if name in _BOOKKEEPING else _tracked(value, name)
             for path, item in found:
                 if item not in seen:
@@ -316,7 +316,7 @@ class Layer:
     def _arguments(self) -> Iterator[str]:
         """`name=value` of the arguments of __init__ that are attributes and no defaults."""
         for parameter in inspect.signature(type(self).__init__).parameters.values():
-            value = self.__dict__.get(parameter.name)
+            value = vars(self).get(parameter.name)
             plain = isinstance(value, (bool, int, float, str, tuple)) or callable(value)
             if plain and value is not parameter.default and value != parameter.default:
                 shown = getattr(value, "__name__", None) or repr(value)
