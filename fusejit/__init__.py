@@ -215,6 +215,8 @@ from .ops.types import uint8 as uint8
 from .ops.types import uint16 as uint16
 from .ops.types import uint32 as uint32
 from .ops.types import uint64 as uint64
+from .portable import load as load
+from .portable import save as save
 from .tensor import Tensor as Tensor
 from .tensor import asarray as asarray
 from .variable import Variable as Variable

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .benchmark import Benchmark
     from .calls import Calls
     from .explain import Explanation
+    from .recorded import Recorded
 
 _instances: weakref.WeakSet[Function] = weakref.WeakSet()
 
@@ -109,6 +110,20 @@ class Function(NativeCallable):
             raise CaptureError(f"no stage {stage!r}; there are {', '.join(found)}")
         return found[stage]
 
+    def graphs(self, *bound: Any) -> list[Recorded]:
+        """Every recorded path as data, the most recently recorded first; see `capture.recorded`.
+
+        Args:
+            bound: the first arguments, if all calls are to have the same: `self` of a method.
+        Raises:
+            CaptureError: an argument is neither an array, a number nor a container of such.
+        """
+        from .recorded import recorded_of
+
+        names = self._calls.parameters.names
+        found = (recorded_of(trace, names, bound) for trace in self._calls.traces)
+        return [path for path in found if path is not None]
+
     def ir(self, *args: Any, stage: str = "fuse", **kwargs: Any) -> str:
         """The text of `graph(...)`, after fusion unless another stage is named.
 
@@ -173,8 +188,8 @@ def function(f: Callable[..., Any] | None = None, /) -> Any:
             @classmethod, not over them). Of a bound method the function is compiled, and bound to
             the same object.
     Returns:
-        A `Function`: callable like f, with `eager`, `explain`, `ir`, `graph`, `llvm`, `asm`,
-        `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
+        A `Function`: callable like f, with `eager`, `explain`, `ir`, `graph`, `graphs`, `llvm`,
+        `asm`, `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
     Raises:
         CaptureError: f is a coroutine function, a generator, a class, or not callable.
     Example:
