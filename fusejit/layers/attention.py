@@ -11,10 +11,10 @@ from ..ops.shape import expand_dims, permute_dims, reshape
 from ..tensor import Tensor, asarray
 from .dense import Dense
 from .initializers import Shape
-from .layer import Layer
+from .network import Network
 
 
-class MultiHeadAttention(Layer):
+class MultiHeadAttention(Network):
     """For each query means of the values, one for each head, by how well the keys fit.
 
     Args:

@@ -117,10 +117,15 @@ class Layer:
         self._build(shapes)
 
     def _build(self, shapes: Sequence[Any]) -> None:
-        if not self.built:
-            self.make_variables(*shapes[: self._shapes_taken])
-            self.built = True
-            self._settle()
+        if self.built:
+            return
+        before = self._settle()
+        self.make_variables(*shapes[: self._shapes_taken])
+        self.built = True
+        made = [item for item in self._settle() if item not in before]
+        for item in made if not self._trainable else ():
+            if isinstance(item, Layer):
+                item._freeze(True)
 
     def _first_call(self, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         self._settle()

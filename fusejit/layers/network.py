@@ -23,8 +23,8 @@ class Network(Layer):
     `track_layer`. A network is a layer itself, so networks nest. If `call` has a parameter
     `training`, it gets the one that the network is called with, and hands it on to its layers.
 
-    `build(*shapes)` makes the variables by a call with zeros of these shapes; an array in place of
-    a shape is used as it is, for inputs that are integers.
+    `build(*shapes)` makes the variables by a call with zeros of these shapes, in which None is 1;
+    an array in place of a shape is used as it is, for inputs that are integers.
 
     Example:
         >>> import fusejit as fj
@@ -111,4 +111,4 @@ class Network(Layer):
 
 def _example(given: Any, dtype: object) -> Any:
     is_array = isinstance(given, Operators) or hasattr(given, "dtype")
-    return given if is_array else zeros(tuple(given), dtype=dtype)
+    return given if is_array else zeros([1 if n is None else n for n in given], dtype=dtype)

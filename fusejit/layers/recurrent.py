@@ -19,10 +19,10 @@ from ..ops.shape import expand_dims, moveaxis
 from ..tensor import Tensor, asarray
 from .cells import Cell, GRUCell, LSTMCell, State
 from .initializers import Shape
-from .layer import Layer
+from .network import Network
 
 
-class RNN(Layer):
+class RNN(Network):
     """Applies a cell at one time after the other.
 
     Args:
@@ -155,7 +155,7 @@ def _chosen(seen: Tensor, new: State, old: State) -> State:
     return where(seen, new, old)
 
 
-class _Stack(Layer):
+class _Stack(Network):
     """Recurrent layers on top of each other, of one kind of cell that subclasses make."""
 
     def __init__(

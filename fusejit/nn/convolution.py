@@ -2,12 +2,12 @@
 channels.
 
 Convolution is lowered to one matrix product: the windows are laid out side by side ("im2col"), by a
-strided slice for each place in the window, and multiplied by the kernel. It was chosen by
-measuring, on one CPU core and images of 14 to 32 pixels, against a product for each place in the
-window, whose results are added (eager gradients took up to seven times as long, fused ones one to
-five times), and against a gather of the windows, which no kernel fuses with (fused gradients
-1.5 to 13 times). A window of n places costs n times the memory of the input. Slices, joins and
-products have gradients, so convolution needs no rule; all of it fuses but the product.
+strided slice for each place in the window, and multiplied by the kernel. It was chosen by measuring
+(bench/convolution.py: one core, images of 14 to 32 pixels). Fused gradients took 1.1 to 1.8 times
+as long by a product for each place in the window, whose results are added, and 1.3 to 3.2 times by
+a gather of the windows, which no kernel fuses with. A window of n places costs n times the memory
+of the input. Slices, joins and products have gradients, so convolution needs no rule; all of it
+fuses but the product.
 """
 
 from __future__ import annotations
@@ -234,6 +234,7 @@ def _pads(
                 f"{name}: expected padding for {len(extents)} axes, got {list(padding)}."
             )
         return tuple((p, p) if isinstance(p, int) else (p[0], p[1]) for p in padding)
+    padding = padding.lower()  # TensorFlow writes "SAME"
     if padding == "valid":
         return ((0, 0),) * len(extents)
     if padding == "causal":

@@ -39,7 +39,7 @@ def ctc_loss(
         labels: class numbers, int[batch, length]; what lies beyond a row's length is ignored.
         logits: float[batch, time, classes], unnormalised.
         label_lengths: int[batch]; default all of `length`.
-        logit_lengths: int[batch]; default all of `time`.
+        logit_lengths: int[batch], at least 1; default all of `time`.
         blank: the class that stands for no label.
     Returns:
         float[batch]; infinite, with a gradient of 0, where the labels do not fit into the frames.

@@ -161,6 +161,24 @@ def test_a_network_is_built_from_arrays_where_zeros_do_not_do() -> None:
     assert [variable.shape for variable in model.variables] == [(5, 3), (3, 2), (2,)]
 
 
+@pytest.mark.parametrize(
+    ("layer", "shape", "count"),
+    [
+        (fj.layers.LSTM(4, num_layers=2), (None, 5, 3), 6),
+        (fj.layers.RNN(fj.layers.GRUCell(4)), (None, 5, 3), 4),
+        (fj.layers.MultiHeadAttention(2), (None, 5, 4), 8),
+        (fj.layers.Conv2D(2, 3), (None, 8, 8, 3), 2),
+    ],
+)
+def test_layers_are_built_without_a_call(layer: Any, shape: Any, count: int) -> None:
+    layer.trainable = False
+    layer.build(shape)
+    assert len(layer.variables) == count and layer.trainable_variables == []
+    before = layer.variables
+    layer(fj.ones([n or 2 for n in shape]))
+    assert all(a is b for a, b in zip(before, layer.variables, strict=True))
+
+
 def test_a_layer_of_ones_own() -> None:
     class Bilinear(fj.layers.Layer):
         def make_variables(self, left: Any, right: Any) -> None:

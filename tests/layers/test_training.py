@@ -106,6 +106,34 @@ def test_a_decorated_call_method_is_recorded_once() -> None:
     assert list(model.named_variables()) == ["layer/kernel", "layer/bias"]
 
 
+def test_lengths_are_data() -> None:
+    layer = fj.layers.LSTM(4, return_sequences=False)
+    x = fj.random.normal((3, 5, 2))
+    layer(x)
+    decorated = fj.function(lambda x, lengths: layer(x, lengths=lengths))
+    for lengths in ([5, 5, 5], [1, 2, 3], [4, 0, 5], [3, 3, 1]):
+        ends = fj.constant(lengths)
+        found, expected = decorated(x, ends), layer(x, lengths=ends)
+        np.testing.assert_allclose(found.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+    assert decorated.num_traces == 1
+
+
+def test_a_batch_of_another_size_compiles_nothing() -> None:
+    make, x = NETWORKS["cnn"]
+    network = make("float32")
+    x = single(x)
+    network(x)
+    step = fj.function(network.__call__)
+    for _ in range(3):
+        step(x)
+    compiled = step.num_compiles
+    for size in (3, 2, 4, 3):
+        np.testing.assert_allclose(
+            step(x[:size]).numpy(), network(x[:size]).numpy(), rtol=1e-5, atol=1e-6
+        )
+    assert step.num_traces == 3 and step.num_compiles == compiled
+
+
 def test_freezing_a_layer_changes_what_a_decorated_step_trains() -> None:
     network = fj.Sequential([fj.layers.Dense(4, "tanh"), fj.layers.Dense(3)])
     x = fj.ones((4, 2))
