@@ -63,7 +63,7 @@ class MultiHeadAttention(Network):
         units = self.units or features
         if units % self.heads:
             raise ShapeError(
-                f"{self.label}: {units} units cannot be cut into {self.heads} equal heads."
+                f"{self._label}: {units} units cannot be cut into {self.heads} equal heads."
             )
         for name in ("query", "key", "value"):
             setattr(self, name, Dense(units, use_bias=self.use_bias, dtype=self.dtype))
@@ -116,7 +116,7 @@ class MultiHeadAttention(Network):
     def _mask(self, mask: Tensor) -> Tensor:
         if mask.ndim not in (2, 3):
             raise ShapeError(
-                f"{self.label}: expected a mask [queries, keys] or [batch, queries, keys], got "
+                f"{self._label}: expected a mask [queries, keys] or [batch, queries, keys], got "
                 f"{mask.type}."
             )
         return mask if mask.ndim == 2 else expand_dims(mask, 1)

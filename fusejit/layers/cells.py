@@ -116,13 +116,13 @@ class _MatrixCell(Cell):
         found = matmul(rows, self.kernel) + self.bias
         return reshape(found, (*x.shape[:-1], found.shape[-1]))
 
-    def check_state(self, *states: ArrayLike) -> tuple[Tensor, ...]:
+    def check_state(self, batch: int, *states: ArrayLike) -> tuple[Tensor, ...]:
         """The parts of a state as Tensors; ShapeError if one is not [batch, units]."""
         found = tuple(self.as_input(state) for state in states)
         for state in found:
-            if state.ndim != 2 or state.shape[1] != self.units:
+            if state.shape != (batch, self.units):
                 raise ShapeError(
-                    f"{self.label}: expected states [batch, {self.units}], got {state.type}; "
+                    f"{self._label}: expected states [{batch},{self.units}], got {state.type}; "
                     "initial_state(batch) makes one."
                 )
         return found
@@ -152,7 +152,7 @@ class RNNCell(_MatrixCell):
         self.activation = get_activation(activation) or asarray
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        (h,) = self.check_state(state)
+        (h,) = self.check_state(x.shape[0], state)
         h = self.activation(x + h @ self.recurrent_kernel)
         return h, h
 
@@ -194,7 +194,7 @@ class LSTMCell(_MatrixCell):
         return none, none
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        h, c = self.check_state(*state)
+        h, c = self.check_state(x.shape[0], *state)
         return self._remember(x + h @ self.recurrent_kernel, c)
 
     def _remember(self, gates: Tensor, c: Tensor) -> tuple[Tensor, State]:
@@ -252,7 +252,7 @@ class LayerNormLSTMCell(LSTMCell):
         return reshape(found, (*x.shape[:-1], found.shape[-1]))
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        h, c = self.check_state(*state)
+        h, c = self.check_state(x.shape[0], *state)
         recurrent = h @ self.recurrent_kernel
         gates = x + nn.layer_norm(recurrent, self.recurrent_scale, epsilon=self.epsilon)
         return self._remember(gates, c)
@@ -287,7 +287,7 @@ class GRUCell(_MatrixCell):
         self.add_variable("recurrent_bias", (self.units,), self.bias_initializer)
 
     def step(self, x: Tensor, state: State) -> tuple[Tensor, State]:
-        (h,) = self.check_state(state)
+        (h,) = self.check_state(x.shape[0], state)
         reset, update, new = split(x, 3, axis=1)
         by_h = split(h @ self.recurrent_kernel, 3, axis=1)
         reset, update = sigmoid(reset + by_h[0]), sigmoid(update + by_h[1])

@@ -44,7 +44,7 @@ class _Convolution(Layer):
         super().__init__(dtype=dtype)
         if filters % groups:
             raise ShapeError(
-                f"{self.label}: {filters} filters cannot be cut into {groups} equal groups."
+                f"{self._label}: {filters} filters cannot be cut into {groups} equal groups."
             )
         self.filters = filters
         self.kernel_size = kernel_size
@@ -64,11 +64,11 @@ class _Convolution(Layer):
         window = (size,) * self._rank if isinstance(size, int) else tuple(size)
         if len(window) != self._rank:
             raise ShapeError(
-                f"{self.label}: expected a kernel_size of {self._rank} numbers, got {size}."
+                f"{self._label}: expected a kernel_size of {self._rank} numbers, got {size}."
             )
         if channels % self.groups:
             raise ShapeError(
-                f"{self.label}: {channels} channels cannot be cut into {self.groups} equal groups."
+                f"{self._label}: {channels} channels cannot be cut into {self.groups} equal groups."
             )
         self.add_variable(
             "kernel",
@@ -159,7 +159,7 @@ class _Pool(Layer):
         tensor = asarray(x)
         if tensor.ndim < 3 or tensor.dtype.kind != "f":
             raise ShapeError(
-                f"{self.label}: expected floats [batch, *extents, channels], got {tensor.type}; "
+                f"{self._label}: expected floats [batch, *extents, channels], got {tensor.type}; "
                 "reshape or cast it."
             )
         return tensor
@@ -213,5 +213,5 @@ class Flatten(Layer):
     def call(self, x: ArrayLike) -> Tensor:
         x = asarray(x)
         if not x.ndim:
-            raise ShapeError(f"{self.label}: expected a batch, got {x.type}.")
+            raise ShapeError(f"{self._label}: expected a batch, got {x.type}.")
         return reshape(x, (x.shape[0], math.prod(x.shape[1:])))

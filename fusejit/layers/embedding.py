@@ -62,7 +62,7 @@ class Embedding(Layer):
         ids = asarray(ids)
         if ids.dtype.kind not in "iu":
             raise DTypeError(
-                f"{self.label}: expected integers below {self.vocabulary}, got {ids.type}; "
+                f"{self._label}: expected integers below {self.vocabulary}, got {ids.type}; "
                 "cast them with astype if they are whole."
             )
         return take(self.table, ids, axis=0)

@@ -52,6 +52,7 @@ class Layer:
         ['factor']
     """
 
+    _parameters: ClassVar[tuple[str, ...]] = ()  # of `call`
     _takes_training: ClassVar[bool] = False  # whether `call` has a parameter of that name
     _shapes_taken: ClassVar[int | None] = None  # how many `make_variables` has parameters for
     # Defaults of the class, so that a subclass need not call __init__.
@@ -80,6 +81,7 @@ class Layer:
         # Read off the code: signatures of all layers would take 2 ms of every import.
         call, make = _code(cls.call), _code(cls.make_variables)
         names = call.co_varnames[: call.co_argcount + call.co_kwonlyargcount]
+        cls._parameters = names[1:]
         cls._takes_training = "training" in names or bool(call.co_flags & inspect.CO_VARKEYWORDS)
         if not make.co_flags & inspect.CO_VARARGS:
             cls._shapes_taken = make.co_argcount - 1
@@ -88,7 +90,7 @@ class Layer:
 
     def call(self, *inputs: Any, **kwargs: Any) -> Any:
         """What the layer computes; for subclasses."""
-        raise FuseJitError(f"{self.label}: {type(self).__name__} does not define `call`.")
+        raise FuseJitError(f"{self._label}: {type(self).__name__} does not define `call`.")
 
     def make_variables(self, *shapes: Any) -> None:
         """Make the layer's own variables for inputs of these shapes; for subclasses.
@@ -129,7 +131,8 @@ class Layer:
 
     def _first_call(self, inputs: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         self._settle()
-        Layer._build(self, [_shape(each) for each in inputs])
+        given = [*inputs, *(kwargs[name] for name in self._parameters if name in kwargs)]
+        Layer._build(self, [_shape(each) for each in given])
         result = self.call(*inputs, **kwargs)
         self._settle()
         self._outputs = tuple(_types(result))
@@ -274,7 +277,7 @@ class Layer:
     # ---- for subclasses' `call`
 
     @property
-    def label(self) -> str:
+    def _label(self) -> str:
         """How errors name the layer: "Dense layer1"."""
         return f"{type(self).__name__} {self._path}".strip()
 
@@ -287,10 +290,10 @@ class Layer:
         """
         tensor = asarray(x)
         if tensor.dtype.kind == "c":
-            raise DTypeError(f"{self.label}: expected real numbers, got {tensor.type}.")
+            raise DTypeError(f"{self._label}: expected real numbers, got {tensor.type}.")
         if rank is not None and tensor.ndim != rank:
             raise ShapeError(
-                f"{self.label}: expected an input of {rank} axes, got {tensor.type}; "
+                f"{self._label}: expected an input of {rank} axes, got {tensor.type}; "
                 "reshape it, a single example as a batch of one."
             )
         return astype(tensor, self.variable_dtype)
@@ -299,7 +302,7 @@ class Layer:
         """The last extent of an input's shape; ShapeError if there is none."""
         if not shape:
             raise ShapeError(
-                f"{self.label}: expected an input with an axis of features, got "
+                f"{self._label}: expected an input with an axis of features, got "
                 f"{'no array' if shape is None else 'a number'}."
             )
         return shape[-1]
@@ -308,7 +311,7 @@ class Layer:
         """ShapeError if the last axis of `x` is not what the variables were made for."""
         if not x.ndim or x.shape[-1] != expected:
             raise ShapeError(
-                f"{self.label}: expected an input whose last axis is {expected}, which the "
+                f"{self._label}: expected an input whose last axis is {expected}, which the "
                 f"variables were made for, got {x.type}; reshape it, or make a new layer."
             )
 

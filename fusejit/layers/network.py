@@ -57,7 +57,7 @@ class Network(Layer):
         """
         if not isinstance(layer, Layer):
             raise FuseJitError(
-                f"{self.label}: track_layer expected a layer, got {type(layer).__name__}."
+                f"{self._label}: track_layer expected a layer, got {type(layer).__name__}."
             )
         self._extra = (*self._extra, layer)
         return layer

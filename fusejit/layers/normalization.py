@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .. import nn
+from ..errors import ShapeError
 from ..operators import ArrayLike
 from ..ops.arithmetic import sqrt
 from ..ops.cast import stop_gradient
@@ -70,8 +71,19 @@ class LayerNorm(Layer):
         bias = self.bias if self.use_bias else None
         known = scale if scale is not None else bias
         if known is not None:
-            self.check_features(x, known.shape[-1])
+            self._check(x, known.shape)
         return nn.layer_norm(x, scale, bias, self.axis, epsilon=self.epsilon)
+
+    def _check(self, x: Tensor, features: Shape) -> None:
+        found = x.shape[x.ndim - len(features) :]
+        if len(found) != len(features) or any(
+            n not in (1, m) for n, m in zip(features, found, strict=True)
+        ):
+            raise ShapeError(
+                f"{self._label}: expected an input whose last axes are "
+                f"{[n if n != 1 else 'any' for n in features]}, which the variables were made for, "
+                f"got {x.type}; reshape it, or make a new layer."
+            )
 
 
 class BatchNorm(Layer):

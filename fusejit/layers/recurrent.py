@@ -110,14 +110,14 @@ class RNN(Network):
         if lengths is not None:
             ends = asarray(lengths)
             if ends.shape != (batch,) or ends.dtype.kind not in "iu":
-                raise ShapeError(f"{self.label}: expected lengths i64[{batch}], got {ends.type}.")
+                raise ShapeError(f"{self._label}: expected lengths i64[{batch}], got {ends.type}.")
             within = expand_dims(arange(time), 0) < expand_dims(ends, 1)
             seen = within if seen is None else seen & within
         if seen is None:
             return None
         if seen.shape != (batch, time) or seen.dtype.kind != "b":
             raise ShapeError(
-                f"{self.label}: expected a mask bool[{batch},{time}], got {seen.type}; compare "
+                f"{self._label}: expected a mask bool[{batch},{time}], got {seen.type}; compare "
                 "with what stands for padding, as in ids != 0."
             )
         return expand_dims(moveaxis(seen, 0, 1), 2)
@@ -130,7 +130,7 @@ def _run(
     inputs = cell.project(moveaxis(x, 0, 1))  # time first: a step's part lies in one piece
     times = range(x.shape[1])
     if not times:
-        raise ShapeError(f"{cell.label}: expected at least one step in time, got {x.type}.")
+        raise ShapeError(f"{cell._label}: expected at least one step in time, got {x.type}.")
     outputs: list[Tensor] = []
     last: Tensor | None = None
     for t in reversed(times) if reverse else times:

@@ -112,7 +112,7 @@ def test_names_are_paths_in_the_order_of_attributes() -> None:
     low = model.blocks["low"]
     assert list(low.named_variables()) == [n[11:] for n in MODEL_NAMES if "low" in n]
     assert low.variables[0].name == "blocks/low/norm/scale"
-    assert low.steps[0].label == "Dense blocks/low/steps/0"  # type: ignore[union-attr]
+    assert low.steps[0]._label == "Dense blocks/low/steps/0"  # type: ignore[union-attr]
 
 
 def test_a_network_takes_a_network_that_has_been_called() -> None:
@@ -188,7 +188,7 @@ def test_a_layer_of_ones_own() -> None:
             return fj.sum((left @ self.matrix) * right, axis=-1) * scale
 
     layer = Bilinear(dtype="float64")
-    assert layer(np.ones((2, 3)), np.ones((2, 4)), scale=2.0).dtype == np.float64
+    assert layer(scale=2.0, right=np.ones((2, 4)), left=np.ones((2, 3))).dtype == np.float64
     assert layer.matrix.shape == (3, 4) and layer.matrix.name == "matrix"
     penalty = 2.0 * np.abs(layer.matrix.numpy()).sum()
     assert float(layer.regularization_loss()) == pytest.approx(penalty)
@@ -334,7 +334,9 @@ ROW = fj.ones((2, 4, 3))
         (Dense(2), (X, fj.ones((2, 5))),
          r"Dense: expected an input whose last axis is 3.*got f32\[2,5\]; reshape it, or make a"),
         (Dense(2), (fj.constant(1.0),), "Dense: expected an input with an axis of features"),
-        (fj.layers.LayerNorm(), (X, fj.ones((2, 5))), "LayerNorm: .*last axis is 3"),
+        (fj.layers.LayerNorm(), (X, fj.ones((2, 5))), r"LayerNorm: .*last axes are \[3\]"),
+        (fj.layers.LayerNorm((1, 2)), (ROW, fj.ones((2, 3, 3))), r"last axes are \[4, 3\].*got f"),
+        (fj.layers.LayerNorm(1), (ROW, fj.ones((2, 3, 3))), r"last axes are \[4, 'any'\].*got f"),
         (fj.layers.BatchNorm(), (X, fj.ones((2, 5))), "BatchNorm: .*last axis is 3"),
         (fj.layers.Conv2D(4, 3), (ROW,), r"Conv2D: expected an input of 4 axes, got f32\[2,4,3\]"),
         (fj.layers.Conv2D(4, (3, 3, 3)), (fj.ones((1, 4, 4, 1)),), "kernel_size of 2 numbers"),
@@ -377,7 +379,8 @@ def test_errors_name_the_place_in_the_network() -> None:
         (lambda: fj.layers.Conv2D(3, 3, groups=2), fj.ShapeError, "3 filters cannot be cut"),
         (lambda: fj.layers.LSTM(2)(ROW, mask=fj.ones((2, 4))), fj.ShapeError, "mask bool.2,4."),
         (lambda: fj.layers.LSTM(2)(ROW, lengths=[1]), fj.ShapeError, r"lengths i64\[2\], got"),
-        (lambda: fj.layers.LSTMCell(2)(X, (X, X)), fj.ShapeError, r"states \[batch, 2\], got"),
+        (lambda: fj.layers.LSTMCell(2)(X, (X, X)), fj.ShapeError, r"states \[2,2\], got f32"),
+        (lambda: fj.layers.GRUCell(3)(X, fj.ones((1, 3))), fj.ShapeError, r"states \[2,3\], got"),
         (lambda: fj.layers.MultiHeadAttention(1)(ROW, mask=[True]), fj.ShapeError, "a mask"),
     ],
 )  # fmt: skip
