@@ -42,7 +42,7 @@ LAYERS = (
     ("data",),
     ("train", "export", "inspect", "portable"),
     ("",),
-    ("optable", "demo", "testing"),
+    ("optable", "demo", "examples", "testing"),
     ("__main__",),
 )
 LAYER_OF = {name: depth for depth, names in enumerate(LAYERS) for name in names}
