@@ -8,6 +8,7 @@ from math import nan as nan
 from math import pi as pi
 
 from . import data as data
+from . import export as export
 from . import fft as fft
 from . import layers as layers
 from . import linalg as linalg
@@ -38,6 +39,7 @@ from .errors import CaptureError as CaptureError
 from .errors import CheckError as CheckError
 from .errors import DeviceError as DeviceError
 from .errors import DTypeError as DTypeError
+from .errors import ExportError as ExportError
 from .errors import FileError as FileError
 from .errors import FuseJitError as FuseJitError
 from .errors import GradientError as GradientError

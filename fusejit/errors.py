@@ -57,6 +57,10 @@ class FileError(FuseJitError, ValueError):
     """A file that is damaged, is no such file, or does not fit what it is loaded into."""
 
 
+class ExportError(FuseJitError, ValueError):
+    """A function that another format cannot say."""
+
+
 class LoweringError(FuseJitError, RuntimeError):
     """Code generation failed: a bug in fusejit or a machine that it does not know."""
 

@@ -13,7 +13,8 @@ otherwise are left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -41,11 +42,12 @@ from ..backends.llvm.checks import (
 from ..errors import CaptureError
 from ..frozen import frozen
 from ..ir.graph import Graph
-from ..tensor import Tensor, wrap
+from ..tensor import Tensor, asarray, wrap
 from ..variable import Variable
+from .function import Function, function
 from .misses import path_of
 from .nested import Nested
-from .trace import BINDS, Trace, values_at
+from .trace import BINDS, Program, Trace, values_at
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, np.dtype)
 """What an argument may be besides arrays and containers."""
@@ -99,6 +101,40 @@ class Recorded:
     result: Pattern
     assigned: tuple[Variable, ...]
     untaped: str | None
+
+
+def decorated_of(
+    f: Callable[..., Any], args: Sequence[Any]
+) -> tuple[Function, tuple[Any, ...], Sequence[Any]]:
+    """Anything callable as a decorated function, the first arguments of all its calls (`self` of a
+    method), and the arguments of one call."""
+    if isinstance(f, types.MethodType):
+        return function(f.__func__), (f.__self__,), args
+    if isinstance(f, (Function, types.FunctionType)):
+        return function(f), (), args
+
+    def call(*operands: Any) -> Any:
+        return f(*operands)
+
+    call.__name__ = type(f).__name__
+    return function(call), (), [asarray(a) if isinstance(a, np.ndarray) else a for a in args]
+
+
+def path_of_call(
+    f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> tuple[Recorded, Program]:
+    """The path that a call takes, and the program that is made of it.
+
+    Raises:
+        CaptureError: such a call cannot be replayed, or an argument is an object of a class.
+    """
+    decorated, bound, args = decorated_of(f, args)
+    calls = decorated._calls
+    trace = calls.trace_of((*bound, *args), dict(kwargs))
+    found = recorded_of(trace, calls.parameters.names, bound)
+    if found is None:
+        raise CaptureError(f"{decorated.__name__} reads what changes from call to call.")
+    return found, trace.program
 
 
 def recorded_of(trace: Trace, names: Sequence[str], bound: Sequence[Any] = ()) -> Recorded | None:

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import types
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from .. import random
-from ..capture.function import Function, function
-from ..capture.recorded import PLAIN, Equal, Group, Pattern, Recorded
+from ..capture.recorded import PLAIN, Equal, Group, Pattern, Recorded, decorated_of
 from ..errors import CaptureError
 from ..files import AnyPath, write
 from ..frozen import frozen
 from ..ir.graph import GUARD, Constant, Node, Value
 from ..ir.numbering import params_key
 from ..op import Array
-from ..tensor import Tensor, asarray
+from ..tensor import Tensor
 from ..variable import Variable
 from ..weights import KIND
 from . import text
@@ -52,7 +48,7 @@ def save_function(
 
 def program_of(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Program:
     """All that is recorded of `f`, after a call with these arguments."""
-    decorated, bound, args = _decorated(f, args)
+    decorated, bound, args = decorated_of(f, args)
     decorated.graph(*bound, *args, **kwargs)  # records it, or says why not
     paths = decorated.graphs(*bound)
     if not paths:
@@ -70,23 +66,6 @@ def program_of(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, 
         tuple(merging.entries),
         tuple(block.done() for block in merging.blocks),
     )
-
-
-def _decorated(
-    f: Callable[..., Any], args: Sequence[Any]
-) -> tuple[Function, tuple[Any, ...], Sequence[Any]]:
-    """A decorated function, the first arguments of all calls, and those of this one."""
-    if isinstance(f, types.MethodType):
-        return function(f.__func__), (f.__self__,), args
-    if isinstance(f, (Function, types.FunctionType)):
-        return function(f), (), args
-
-    def call(*operands: Any) -> Any:
-        return f(*operands)
-
-    call.__name__ = type(f).__name__
-    tensors = [asarray(a) if isinstance(a, np.ndarray) else a for a in args]
-    return function(call), (), tensors
 
 
 def _parameter(found: inspect.Parameter) -> Parameter:
