@@ -14,7 +14,7 @@ otherwise are left out.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +31,7 @@ from ..backends.llvm.checks import (
     Input,
     Item,
     Itself,
+    Kept,
     Key,
     Keys,
     Length,
@@ -185,6 +186,7 @@ class _Reading:
         self._checks = trace.checks
         args = (*bound, *[None] * (trace.nargs - len(bound)))
         self._values = values_at(trace.checks, args)
+        self._defaults: set[int] = set()  # checks of what arguments are if none is given
         self._arguments: list[int | None] = []  # the argument that each check looks into, if any
         self._roots: dict[int, list[int]] = {}
         self._inner: dict[int, list[int]] = {}
@@ -198,6 +200,8 @@ class _Reading:
                 self._roots.setdefault(source.index, []).append(number)
             else:
                 self._arguments.append(None)
+            if _is_of_defaults(check, self._defaults):
+                self._defaults.add(number)
 
     def of_argument(self, number: int) -> bool:
         """Whether a check looks into an argument that calls may choose."""
@@ -216,7 +220,7 @@ class _Reading:
         return all(
             self._holds(check.expect, self.value(number))
             for number, check in enumerate(self._checks)
-            if not self.of_argument(number)
+            if not (self.of_argument(number) or number in self._defaults)
         )
 
     def _holds(self, expect: Expect, value: Any) -> bool:
@@ -235,7 +239,7 @@ class _Reading:
                 alike = type(value) is np.ndarray and (value.dtype, value.shape) == (dtype, shape)
                 return bool(alike) and value.tobytes() == content
             case Twin(earlier):
-                return not self.of_argument(earlier) and value is self.value(earlier)
+                return value is self.value(earlier) and not self.of_argument(earlier)
             case Input(position):
                 inputs = self._trace.program.recorded.inputs
                 return type(value) is Tensor and value.type == inputs[position].type
@@ -289,6 +293,17 @@ class _Reading:
             )
         order = keys if kind is dict else range(len(items))
         return Group(kind, tuple(self._pattern(items.get(at, [])) for at in order), keys)
+
+
+def _is_of_defaults(check: Check, known: Collection[int]) -> bool:
+    """Whether a check looks into the defaults of a function. They are read where an argument is
+    left out, and then that argument has been looked at."""
+    source = check.source
+    if isinstance(source, Of):
+        return source.check in known
+    if not isinstance(source, Kept) or not isinstance(check.take, Itself):
+        return False
+    return isinstance(source.value, tuple | dict)
 
 
 def _same(wanted: object, value: object) -> bool:

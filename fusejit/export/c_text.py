@@ -13,10 +13,10 @@ from ..ir.graph import Graph
 Named: TypeAlias = "tuple[str, TensorType]"
 
 _TYPES = {"float32": "float", "float64": "double", "bool": "uint8_t"}
-_KEYWORDS = frozenset(
-    """auto break case char const continue default do double else enum extern float for goto if
-    inline int long main register restrict return short signed sizeof static struct switch typedef
-    union unsigned void volatile while workspace""".split()
+_KEYWORD = re.compile(
+    "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|"
+    "inline|int|long|main|register|restrict|return|short|signed|sizeof|static|struct|switch|"
+    "typedef|union|unsigned|void|volatile|while|workspace"
 )
 
 
@@ -34,7 +34,7 @@ class Interface:
 def identifier(text: str) -> str:
     """A name that C takes."""
     found = re.sub(r"[^0-9A-Za-z_]", "_", text).strip("_") or "function"
-    return f"{found}_" if found in _KEYWORDS or found[0].isdigit() else found
+    return f"_{found}" if _KEYWORD.fullmatch(found) or found[0].isdigit() else found
 
 
 def unique(names: Sequence[str]) -> list[str]:

@@ -45,7 +45,7 @@ def _log1p(writer: Writer, inputs: Sequence[str], node: Node) -> str:
     less = writer.node("Sub", [u, one])
     ratio = writer.node("Div", [x, less])
     found = writer.node("Mul", [writer.node("Log", [u]), ratio])
-    infinite = writer.node("IsInf", [u])
+    infinite = writer.node("IsInf", [u], detect_negative=0)
     found = writer.node("Where", [infinite, u, found])
     return writer.node("Where", [writer.node("Equal", [u, one]), x, found])
 

@@ -46,7 +46,9 @@ def model_of(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, An
     translation = _Translation(writer, graph)
     named = zip(graph.inputs, graph.input_names, recorded.inputs, strict=True)
     for value, name, source in named:
-        if source is None:
+        if unsupported(value.type.dtype):
+            translation.problems.append(f"{name}: {value.type} is no type of its tensors")
+        elif source is None:
             translation.names[value] = writer.input(name, value.type)
         else:
             translation.names[value] = writer.constant(source.numpy(), name)
@@ -74,7 +76,7 @@ class _Translation:
     def name_of(self, value: Value) -> str:
         if isinstance(value, Constant) and value not in self.names:
             self.names[value] = self.writer.constant(value.array)
-        return self.names[value]
+        return self.names.get(value, "?")
 
     def translate(self, node: Node) -> None:
         """Add what a node is; what it cannot be is noted, and the others go on."""
@@ -211,8 +213,11 @@ class _Translation:
 def _reduces(op: Reduction, dtype: DType) -> str:
     """Which of ONNX's reductions it is: by what it makes of 2 and 3, of False and True."""
     two, three = (np.array([0]), np.array([1])) if dtype == BOOL else (np.array([2]), np.array([3]))
-    program = trace(op.combine, [dtype, dtype])
-    (found,) = evaluate(program, two.astype(dtype), three.astype(dtype))
+    try:
+        program = trace(op.combine, [dtype, dtype])
+        (found,) = evaluate(program, two.astype(dtype), three.astype(dtype))
+    except TypeError:
+        raise ExportError(f"it does not combine {dtype}") from None
     known = {5: "Sum", 6: "Prod", 3: "Max", 2: "Min"}
     kind = ("Max" if found[0] else "Min") if dtype == BOOL else known.get(int(found[0]))
     if kind is None or kind_of(dtype) not in "biuf":

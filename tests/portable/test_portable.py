@@ -161,6 +161,16 @@ def test_one_object_twice_is_not_two(tmp_path: Path) -> None:
     assert saved(f, tmp_path, x, y)(x, x).tolist() == [4.0]
 
 
+def test_a_global_that_is_an_argument_is_not_taken_for_one(tmp_path: Path) -> None:
+    shared = fj.constant([2.0])
+    f = fj.function(lambda x, options={"k": 3.0}: x * shared * options["k"])
+    f(shared)
+    with pytest.raises(fj.CaptureError, match="changes from call to call"):
+        fj.save(f, tmp_path / "function", shared)
+    f(fj.constant([5.0]))
+    assert saved(f, tmp_path, fj.constant([5.0]))(shared, {"k": 3.0}).tolist() == [12.0]
+
+
 def test_methods_networks_and_plain_callables(tmp_path: Path) -> None:
     class Scale:
         def __init__(self, by: float) -> None:
