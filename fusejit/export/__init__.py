@@ -12,7 +12,8 @@ def onnx(f: Callable[..., Any], path: str | os.PathLike[str], *args: Any, **kwar
     """Save what a call of `f` computes as an ONNX model of the same shapes. Needs the extra [onnx].
 
     Arguments become inputs by the names of the parameters; Variables and other Tensors that f reads
-    become initializers; results become `output`, or `output0`, `output1`, ... in their order.
+    become initializers; results become `output`, or `output0`, `output1`, ... in their order
+    (a Tensor that is returned twice is one of them).
 
     Args:
         f: a function, best one decorated by `fj.function`; a bound method, or anything callable.
