@@ -14,13 +14,10 @@ takes no more lines than asking its package to, and copies no array.
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import os
 import stat
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -56,6 +53,9 @@ class Contents(NamedTuple):
 
 def write(path: AnyPath, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Save arrays; atomic. OSError if there is no room, or no permission: nothing has changed."""
+    import hashlib  # 4 ms with json: most programs save nothing, and networks import this
+    import json
+
     # Larger elements first, so that each array begins at a multiple of its own.
     kept = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     order = sorted(kept, key=lambda name: (-kept[name].dtype.itemsize, name))
@@ -101,12 +101,13 @@ def replace_file(path: AnyPath, parts: Iterable[bytes | memoryview]) -> None:
     What other processes have left of this name, killed while they wrote, is removed; so of two that
     save to one path at the same time, one may be refused (OSError).
     """
-    target = Path(os.path.realpath(path))
-    folder, start = target.parent, f".{target.name}."
-    for name in os.listdir(folder):
-        if name.startswith(start) and name.endswith(".new"):
-            (folder / name).unlink(missing_ok=True)
-    temporary = folder / f"{start}{os.urandom(8).hex()}.new"
+    target = os.path.realpath(path)
+    folder, name = os.path.split(target)
+    start = f".{name}."
+    for each in os.listdir(folder):
+        if each.startswith(start) and each.endswith(".new"):
+            _remove(os.path.join(folder, each))
+    temporary = os.path.join(folder, f"{start}{os.urandom(8).hex()}.new")
     try:
         with open(temporary, "xb") as file:
             for part in parts:
@@ -115,13 +116,17 @@ def replace_file(path: AnyPath, parts: Iterable[bytes | memoryview]) -> None:
             os.fsync(file.fileno())
         os.replace(temporary, target)
     except BaseException:  # an interrupt as well
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)
         raise
     _sync_folder(folder)
 
 
-def _sync_folder(folder: Path) -> None:
+def _remove(path: str) -> None:
+    with contextlib.suppress(OSError):  # it is gone, or not ours
+        os.unlink(path)
+
+
+def _sync_folder(folder: str) -> None:
     """Have the new name on the disk as well, where a folder can be opened."""
     if hasattr(os, "O_DIRECTORY"):
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
@@ -159,6 +164,8 @@ def _content(path: AnyPath) -> bytes:
 
 def _parsed(data: memoryview) -> Contents:
     """The content of a file, looked through: ValueError and the like say what is wrong."""
+    import json
+
     size = int.from_bytes(data[:8], "little")
     start = 8 + size
     if size > MAX_HEADER or start > len(data):
@@ -184,6 +191,8 @@ def _parsed(data: memoryview) -> Contents:
 
 
 def _check_digest(data: memoryview, at: int) -> None:
+    import hashlib
+
     found = hashlib.sha256(data[:at])
     found.update(_ZEROS)
     found.update(data[at + len(_ZEROS) :])

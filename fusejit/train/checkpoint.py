@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import random
 from ..errors import FileError
 from ..files import AnyPath, read, write
 from ..variable import Variable
 from ..weights import KIND, fitted
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _CHECKPOINT = "checkpoint 1"
 _FILE = re.compile(r"checkpoint-(\d{8,})\.safetensors")
@@ -61,6 +62,8 @@ class Checkpoint:
     def __init__(self, folder: AnyPath, *, keep: int | None = 5, **objects: Any) -> None:
         if keep is not None and keep < 1:
             raise FileError(f"Checkpoint: expected to keep at least 1 file, got {keep}.")
+        from pathlib import Path  # 2 ms, with json below, that training without it does not take
+
         self.folder = Path(folder)
         self.keep = keep
         self._objects: dict[str, Any] = {**objects, _RANDOM: _RandomState()}
@@ -96,6 +99,8 @@ class Checkpoint:
         Raises:
             OSError: no room, or no permission; the files of before are still there.
         """
+        import json
+
         latest = self.latest
         number = step if step is not None else 0 if latest is None else _step_of(latest) + 1
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +126,9 @@ class Checkpoint:
         Raises:
             FileError: the file is damaged, or does not fit; nothing has changed then.
         """
-        chosen = self.latest if path is None else Path(path)
+        import json
+
+        chosen = self.latest if path is None else path
         if chosen is None:
             return None
         arrays, metadata = read(chosen)
