@@ -58,14 +58,14 @@ def compare(step: fj.Function, *arguments: Any) -> None:
 
 
 @contextlib.contextmanager
-def picture(options: Options, columns: int, rows: int = 1) -> Iterator[Any]:
+def picture(options: Options, columns: int, rows: int = 1, inches: float = 4.0) -> Iterator[Any]:
     """Axes to draw on, [rows][columns]; saved at the end, if a picture is wanted."""
     try:
         from matplotlib.figure import Figure
     except ImportError:
         print("No picture: matplotlib is not installed (pip install 'fusejit[examples]').")
         raise SystemExit(0) from None
-    figure = Figure(figsize=(4 * columns, 4 * rows), layout="constrained")
+    figure = Figure(figsize=(inches * columns, inches * rows), layout="constrained")
     yield figure.subplots(rows, columns, squeeze=False)
     if options.picture:
         path = Path(options.picture)

@@ -59,12 +59,12 @@ def main(options: Options) -> float:
 def draw(model: MNISTModel, test: Labelled, options: Options) -> float:
     """The first digits that were held out, with what the model takes them for."""
     found = fj.argmax(model(test.images.reshape(len(test.images), -1)), axis=1).numpy()
-    with picture(options, 6, 3) as axes:
+    with picture(options, 6, 3, inches=1.5) as axes:
         for ax, image, guess, label in zip(
             axes.flat, test.images, found, test.labels, strict=False
         ):
             ax.imshow(image, cmap="gray_r")
-            ax.set_title(f"{guess}", size=28, color="black" if guess == label else "red")
+            ax.set_title(f"{guess}", color="black" if guess == label else "red")
             ax.axis("off")
     return float(np.mean(found == test.labels))
 

@@ -71,7 +71,7 @@ def main(options: Options) -> float:
     for x, y in steps:
         history.append(float(step(x, y)))
         steps.set_postfix_str(f"{smooth(history[-100:])[-1]:.2f} bits a character", refresh=False)
-    print("It now writes:\n" + write(model, alphabet, options.seed))
+    print("It now writes:\n" + write(model, alphabet, corpus[:LENGTH], options.seed))
     with picture(options, 1) as ((ax,),):
         ax.plot(history, color="lightgray")
         ax.plot(smooth(history))
@@ -80,11 +80,11 @@ def main(options: Options) -> float:
     return smooth(history)[-1]
 
 
-def write(model: Transformer, alphabet: Alphabet, seed: int, length: int = 300) -> str:
-    """Text that the model makes up; it is shown as many characters as it was trained with."""
+def write(model: Transformer, alphabet: Alphabet, begun: str, seed: int, length: int = 300) -> str:
+    """How the model goes on; it is shown as many characters as it was trained with."""
     generator = np.random.default_rng(seed)
     read = fj.function(lambda ids: model(ids))
-    ids = alphabet.encode("\n" * LENGTH).tolist()
+    ids = alphabet.encode(begun).tolist()
     for _ in range(length):
         likely = read(fj.constant([ids[-LENGTH:]])).numpy()[0, -1] / 0.7
         ids.append(int(np.argmax(likely + generator.gumbel(size=likely.shape))))
@@ -92,4 +92,4 @@ def write(model: Transformer, alphabet: Alphabet, seed: int, length: int = 300) 
 
 
 if __name__ == "__main__":
-    start(main, "transformer", steps=1000)
+    start(main, "transformer", steps=2000)

@@ -8,7 +8,7 @@ learning rate that changes is no reason to record again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias, TypedDict
 
 from ..autodiff import GradientTape, implicit_value_and_gradients
@@ -150,18 +150,16 @@ class Optimizer(Numbers):
         gradients: Sequence[Tensor | None] = [g for g, _ in pairs]
         if self.clip_norm is not None:
             gradients = clip_by_global_norm(gradients, self.clip_norm.read())
-        numbers = self.numbers()
-        kept = None if self.weight_decay is None else 1.0 - self.rate() * self.weight_decay
+        scalars = self.numbers()
+        if self.weight_decay is not None:
+            scalars.append(1.0 - self.rate() * self.weight_decay)
+        numbers = {  # cast once, not for each variable
+            dtype: [astype(scalar, dtype) for scalar in scalars]
+            for dtype in dict.fromkeys(working_dtype(variable) for _, variable in pairs)
+        }
         for place, (gradient, (_, variable)) in enumerate(zip(gradients, pairs, strict=True)):
             assert gradient is not None
-            decays = self.decays is None or self.decays(variable)
-            self._update(
-                numbers,
-                gradient,
-                variable,
-                self._slots_of(variable, place),
-                kept if decays else None,
-            )
+            self._update(numbers, gradient, variable, self._slots_of(variable, place))
         self.step.assign_add(1)
 
     def build(self, variables: Iterable[Variable]) -> None:
@@ -188,25 +186,22 @@ class Optimizer(Numbers):
 
     def _update(
         self,
-        numbers: Sequence[Tensor],
+        numbers: Mapping[DType, Sequence[Tensor]],
         gradient: Tensor,
         variable: Variable,
         slots: Sequence[Variable],
-        kept: Tensor | None,
     ) -> None:
         work = working_dtype(variable)
-        value = astype(variable.read(), work)
-        if kept is not None:
-            value = value * astype(kept, work)
-        new = self.update(
-            [astype(n, work) for n in numbers],
-            astype(gradient, work),
-            value,
-            [slot.read() for slot in slots],
-        )
+        value, scalars = astype(variable.read(), work), numbers[work]
+        if self.weight_decay is not None:
+            *scalars, kept = scalars
+            if self.decays is None or self.decays(variable):
+                value = value * kept
+        old = [slot.read() for slot in slots]
+        new = self.update(scalars, astype(gradient, work), value, old)
         variable.assign(astype(new[0], variable.dtype))
-        for slot, value in zip(slots, new[1:], strict=True):
-            slot.assign(value)
+        for slot, found in zip(slots, new[1:], strict=True):
+            slot.assign(found)
 
     def _slots_of(self, variable: Variable, place: int) -> list[Variable]:
         """Found by identity, and mostly at `place`: gradients come in the same order each time."""

@@ -18,9 +18,10 @@ STEPS = {"char_lstm": 3, "custom_cell": 3, "transformer": 3}  # written out, the
 
 
 @pytest.fixture(autouse=True)
-def installed() -> None:
+def installed(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("matplotlib")
     pytest.importorskip("sklearn")
+    monkeypatch.setattr("fusejit.capture.benchmark.ROUNDS", 1)
 
 
 def run(name: str, folder: Path, *arguments: str) -> float:
