@@ -2,7 +2,7 @@
 
     recorded  := graph inputs arguments result assigned      one path through the function
     input     := "argument" | Variable | Tensor              where an input of the graph comes from
-    pattern   := Operand(position)                           a Tensor, an ndarray or a float
+    pattern   := Operand(position, number)                   a Tensor or an ndarray; a float
                | Equal(value)                                a number, a str, None: as it was
                | Group(kind, keys, items)                    a tuple, a list or a dict of patterns
 
@@ -23,11 +23,13 @@ from ..backends.llvm.checks import (
     Absent,
     Anything,
     Arg,
+    ArrayInput,
     Bytes,
     Check,
     Distinct,
     Exactly,
     Expect,
+    FloatInput,
     Input,
     Item,
     Itself,
@@ -59,6 +61,7 @@ class Operand:
     """What becomes an input of the graph. Twice the same position: twice the same object."""
 
     position: int
+    number: bool = False  # a Python float
 
 
 @frozen(eq=False)
@@ -266,8 +269,10 @@ class _Reading:
                     return self._group(cls, number)
                 case Same(value) if isinstance(value, PLAIN):
                     return Equal(value)
-                case expect if isinstance(expect, BINDS):
-                    return Operand(expect.position)
+                case ArrayInput(position):
+                    return Operand(position)
+                case FloatInput(position):
+                    return Operand(position, number=True)
         first = self._checks[numbers[0]]
         raise CaptureError(
             f"graphs: {path_of(self._trace, numbers[0])} is {_what(first)}, which calls elsewhere "

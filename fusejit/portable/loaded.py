@@ -72,10 +72,15 @@ def load_function(path: AnyPath, limit: int) -> Loaded:
 
 def _function(program: Program) -> types.FunctionType:
     """A Python function of the program's parameters, which plays it back."""
-    code, order = _template(tuple(each.kind for each in program.parameters))
+    numbers = [_is_number(program, each.name) for each in program.parameters]
+    kinds = tuple(each.kind for each in program.parameters)
+    code, order = _template(kinds, tuple(numbers))
     names = {given: each.name for given, each in zip(order, program.parameters, strict=True)}
-    code = code.replace(co_varnames=tuple(names[name] for name in code.co_varnames))
-    scope = {"call": Playback(program), "__name__": __name__, "__file__": _FILE}
+    # What is no parameter gets a name that no parameter can have.
+    renamed = tuple(names.get(name, f"({name})") for name in code.co_varnames)
+    code = code.replace(co_varnames=renamed)
+    scope = {"call": Playback(program), "one": _one, "float_of": _float_of}
+    scope |= {"__name__": __name__, "__file__": _FILE}
     made = types.FunctionType(code, scope, program.name)
     made.__qualname__ = program.name
     positional = [p for p in program.parameters if p.kind.startswith("POSITIONAL")]
@@ -85,11 +90,34 @@ def _function(program: Program) -> types.FunctionType:
     return made
 
 
+def _is_number(program: Program, name: str) -> bool:
+    """Whether a parameter is a float wherever the function was recorded."""
+    patterns = [entry.patterns[name] for entry in program.entries]
+    return all(isinstance(pattern, Operand) and pattern.number for pattern in patterns)
+
+
+def _one(dtype: str) -> Tensor:
+    """One, as a constant of whatever is recorded."""
+    tensor = wrap(np.ones((), dtype))
+    dispatch.top().made(tensor, None)
+    return tensor
+
+
+def _float_of(value: Any, beside_bool: Any) -> Any:
+    """A float times one in float64; nothing that fits if it was none, as it would have become one
+    beside a bool."""
+    return value if getattr(beside_bool, "dtype", F64).kind == "f" else None
+
+
 @cache  # a few
-def _template(kinds: tuple[str, ...]) -> tuple[types.CodeType, tuple[str, ...]]:
+def _template(
+    kinds: tuple[str, ...], numbers: tuple[bool, ...]
+) -> tuple[types.CodeType, tuple[str, ...]]:
     """The code of a function with parameters of these kinds, and what they are called there.
 
-    No text of a file is compiled: names are put in afterwards.
+    No text of a file is compiled: names are put in afterwards. A float is multiplied by ones, which
+    lets its recording see that arithmetic is all that is done with it (see `capture.floats`): it is
+    a run-time parameter then, not recorded again for each value.
     """
     given = tuple(f"parameter{i}" for i in range(len(kinds)))
     starred = False
@@ -102,8 +130,11 @@ def _template(kinds: tuple[str, ...]) -> tuple[types.CodeType, tuple[str, ...]]:
         heads.append({"VAR_POSITIONAL": "*", "VAR_KEYWORD": "**"}.get(kind, "") + name)
         if kind == "POSITIONAL_ONLY" and kinds[number + 1 : number + 2] != (kind,):
             heads.append("/")
-    tuple_of = "".join(f"{name}, " for name in given)
-    source = f"def loaded({', '.join(heads)}):\n    return call(({tuple_of}))\n"
+    pairs = zip(given, numbers, strict=True)
+    lifted = "float_of({0} * wide, {0} * truth), "
+    values = "".join(lifted.format(name) if number else f"{name}, " for name, number in pairs)
+    ones = "    wide, truth = one('float64'), one('bool')\n" if any(numbers) else ""
+    source = f"def loaded({', '.join(heads)}):\n{ones}    return call(({values}))\n"
     scope: dict[str, Any] = {}
     exec(compile(source, _FILE, "exec"), scope)
     code: types.CodeType = scope["loaded"].__code__

@@ -113,7 +113,7 @@ def positions(patterns: Sequence[Pattern]) -> list[int]:
 def renumbered(pattern: Pattern, numbers: Mapping[int, int]) -> Pattern:
     """The pattern with other positions."""
     if isinstance(pattern, Operand):
-        return Operand(numbers[pattern.position])
+        return Operand(numbers[pattern.position], pattern.number)
     if isinstance(pattern, Equal):
         return pattern
     items = tuple(renumbered(item, numbers) for item in pattern.items)

@@ -90,7 +90,7 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _pattern(pattern: Pattern) -> Any:
     if isinstance(pattern, Operand):
-        return pattern.position
+        return {"number": pattern.position} if pattern.number else pattern.position
     if isinstance(pattern, Equal):
         return {"is": _value(pattern.value)}
     items = [_pattern(item) for item in pattern.items]
@@ -283,6 +283,8 @@ def _read_pattern(described: Any) -> Pattern:
     ((kind, inside),) = described.items()
     if kind == "is":
         return Equal(_read_value(inside))
+    if kind == "number":
+        return Operand(_count(inside), number=True)
     if kind == "dict":
         keys = tuple(_read_value(key) for key, _ in inside)
         if not all(isinstance(key, str | int | bool) for key in keys):

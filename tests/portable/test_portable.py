@@ -149,6 +149,23 @@ def test_arguments_of_every_form(tmp_path: Path) -> None:
         g(x=x, pair=pair)
 
 
+@pytest.mark.replayed
+def test_new_floats_are_not_recorded_again(tmp_path: Path) -> None:
+    @fj.function
+    def f(x: fj.Tensor, unit: float, bias: float = 0.5) -> fj.Tensor:
+        return x * unit + bias
+
+    x = fj.constant([1.0, 3.0])
+    g = saved(f, tmp_path, x, 2.0)
+    for unit, bias in ((2.0, 0.5), (0.1, -0.0), (float("nan"), 7.0), (1e300, 0.0), (-0.0, -0.0)):
+        ours, theirs = g(x, unit, bias=bias).numpy(), f.eager(x, unit, bias).numpy()
+        assert ours.tobytes() == theirs.tobytes()
+    assert g.num_traces == 1
+    assert g(x, unit=3.0).tolist() == [3.5, 9.5]
+    with pytest.raises(fj.CaptureError, match="unit: f64"):
+        g(x, 2)
+
+
 def test_one_object_twice_is_not_two(tmp_path: Path) -> None:
     f = fj.function(lambda a, b: a * b)
     x, y = fj.constant([2.0]), fj.constant([5.0])
