@@ -52,7 +52,12 @@ class Contents(NamedTuple):
 
 
 def write(path: AnyPath, arrays: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
-    """Save arrays; atomic. OSError if there is no room, or no permission: nothing has changed."""
+    """Save arrays; atomic.
+
+    Raises:
+        OSError: there is no room, or no permission; nothing has changed.
+        FileError: names, shapes and metadata take more than MAX_HEADER bytes.
+    """
     import hashlib  # 4 ms with json: most programs save nothing, and networks import this
     import json
 
@@ -71,6 +76,8 @@ def write(path: AnyPath, arrays: Mapping[str, Array], metadata: Mapping[str, str
         header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [start, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % _ALIGNED)
+    if len(text) > MAX_HEADER:
+        raise FileError(f"{os.fspath(path)} would have a header of {len(text)} bytes, too many.")
     parts: list[bytes | memoryview] = [len(text).to_bytes(8, "little"), text]
     parts += [_bytes_of(kept[name]) for name in order]
     at = text.find(_KEY) + len(_KEY)

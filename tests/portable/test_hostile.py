@@ -21,6 +21,7 @@ import fusejit as fj
 from fusejit import files
 from fusejit.portable import text
 from fusejit.portable.loaded import _function
+from tests import modes
 from tests.portable import models
 
 MUTATIONS = 1000
@@ -29,6 +30,7 @@ MUTATIONS = 1000
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of most kinds of ops, two branches and an assignment."""
+    modes.needs_recordings()
     w = fj.Variable(fj.ones((3, 4)), name="w")
     count = fj.Variable(0, name="count")
 
