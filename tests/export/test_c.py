@@ -118,6 +118,28 @@ def test_networks_agree(tmp_path: Path) -> None:
     agree(cnn, tmp_path, x)
 
 
+def test_an_lstm_cell_agrees(tmp_path: Path) -> None:
+    fj.random.seed(7)
+    cell = fj.layers.LSTMCell(16)
+    x, h, c = (fj.random.normal((4, n)) for n in (8, 16, 16))
+    cell(x, (h, c))
+
+    def step(x: fj.Tensor, h: fj.Tensor, c: fj.Tensor) -> Any:
+        _, state = cell(x, (h, c))
+        return state
+
+    agree(fj.function(step), tmp_path, x, h, c, exact=True)
+
+
+def test_attention_agrees(tmp_path: Path) -> None:
+    """Stacks of products, which BLAS does where fusejit runs them."""
+    fj.random.seed(8)
+    attention = fj.layers.MultiHeadAttention(heads=4, units=16)
+    x = fj.random.normal((3, 6, 16))
+    attention(x)
+    agree(attention, tmp_path, x)
+
+
 def test_products_of_every_form(tmp_path: Path) -> None:
     """Stacks of matrices, vectors, transposed and constant ones, single rows, and none at all."""
     fj.random.seed(5)

@@ -61,6 +61,19 @@ def test_networks_agree(tmp_path: Path) -> None:
         agree(network, tmp_path / "model.onnx", x)
 
 
+def test_an_lstm_cell_agrees(tmp_path: Path) -> None:
+    fj.random.seed(7)
+    cell = fj.layers.LSTMCell(16)
+    x, h, c = (fj.random.normal((4, n)) for n in (8, 16, 16))
+    cell(x, (h, c))
+
+    def step(x: fj.Tensor, h: fj.Tensor, c: fj.Tensor) -> Any:
+        _, state = cell(x, (h, c))
+        return state
+
+    agree(fj.function(step), tmp_path / "cell.onnx", x, h, c)
+
+
 def test_inputs_and_outputs_have_names(tmp_path: Path) -> None:
     import onnx
 

@@ -6,6 +6,7 @@ import os
 import random
 import signal
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,21 @@ def test_resumed_is_as_never_interrupted(tmp_path: Path) -> None:
     assert int(again.optimizer.step) == 16
 
 
+def test_a_shuffled_pass_goes_on_with_the_next_element(tmp_path: Path) -> None:
+    def batches() -> fj.Iterator:
+        data = fj.data.Dataset.from_tensor_slices(fj.arange(60)).shuffle(20, seed=3)
+        return fj.Iterator(data.batch(4).repeat())
+
+    first = batches()
+    for _ in range(22):
+        next(first)
+    Checkpoint(tmp_path, batches=first).save()
+    expected = [next(first).tolist() for _ in range(20)]
+    second = batches()
+    Checkpoint(tmp_path, batches=second).restore()
+    assert [next(second).tolist() for _ in range(20)] == expected
+
+
 def test_two_hundred_kills_never_leave_a_broken_checkpoint(tmp_path: Path) -> None:
     """The child is forked, saves as fast as it can, and is killed after a random time; what is
     there is then whole and of one save, and steps never go back."""
@@ -83,7 +99,9 @@ def test_two_hundred_kills_never_leave_a_broken_checkpoint(tmp_path: Path) -> No
     checkpoint = Checkpoint(tmp_path, keep=2, weights=weights)
     checkpoint.save(0)
     for _ in range(KILLS):
-        child = os.fork()
+        with warnings.catch_warnings():  # newer Pythons warn that this process has threads
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
         if child == 0:
             _save_until_killed(checkpoint, weights, last)
         time.sleep(draw.uniform(0.0, 0.02))
