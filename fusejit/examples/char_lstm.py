@@ -10,7 +10,7 @@ import numpy as np
 import fusejit as fj
 from fusejit.data import Alphabet, text, windows
 
-from .common import Options, bar, compare, picture, smooth, start
+from .common import Bar, Options, compare, picture, smooth, start
 
 LENGTH, BATCH, UNITS = 32, 32, 128
 
@@ -49,10 +49,10 @@ def main(options: Options) -> float:
         return optimizer.minimize(lambda: bits(model, x, y))
 
     history = []
-    steps = bar(fj.Iterator(batches), options.steps)
+    steps = Bar(fj.Iterator(batches), options.steps)
     for x, y in steps:
         history.append(float(step(x, y)))
-        steps.set_postfix_str(f"{smooth(history[-100:])[-1]:.2f} bits a character", refresh=False)
+        steps.note(f"{smooth(history[-100:])[-1]:.2f} bits a character")
     print("It now writes:\n" + write(model, alphabet, options.seed))
     with picture(options, 1) as ((ax,),):
         ax.plot(history, color="lightgray")

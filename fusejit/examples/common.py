@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,24 @@ def start(
     return main(options)
 
 
-def bar(items: Iterable[Any], steps: int) -> Any:
-    """A tqdm bar over at most `steps` items."""
-    from itertools import islice
+class Bar:
+    """A tqdm bar over at most `steps` items; Ctrl-C ends the loop, not the program."""
 
-    from tqdm import tqdm
+    def __init__(self, items: Iterable[Any], steps: int) -> None:
+        from tqdm import tqdm
 
-    return tqdm(islice(items, steps), total=steps, unit="step")
+        self.bar = tqdm(islice(items, steps), total=steps, unit="step")
+
+    def __iter__(self) -> Iterator[Any]:
+        with self.bar, fj.train.Interrupts() as interrupts:
+            for item in self.bar:
+                yield item
+                if interrupts.arrived:
+                    return
+
+    def note(self, text: str) -> None:
+        """What stands behind the bar."""
+        self.bar.set_postfix_str(text, refresh=False)
 
 
 def compare(step: fj.Function, *arguments: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import fusejit as fj
 
-from .common import Options, bar, compare, picture, smooth, start
+from .common import Bar, Options, compare, picture, smooth, start
 
 LENGTH, BATCH, UNITS = 32, 32, 128
 
@@ -67,10 +67,10 @@ def main(options: Options) -> float:
         return optimizer.minimize(lambda: fj.mean(fj.square(model(x) - y)))
 
     history = []
-    steps = bar(range(options.steps), options.steps)
+    steps = Bar(range(options.steps), options.steps)
     for _ in steps:
         history.append(float(step()))
-        steps.set_postfix_str(f"error {smooth(history[-100:])[-1]:.4f}", refresh=False)
+        steps.note(f"error {smooth(history[-100:])[-1]:.4f}")
     with picture(options, 1) as ((ax,),):
         ax.semilogy(history, color="lightgray")
         ax.semilogy(smooth(history))

@@ -13,7 +13,7 @@ import numpy as np
 
 import fusejit as fj
 
-from .common import Options, bar, compare, picture, start
+from .common import Bar, Options, compare, picture, start
 
 CHAINS, LEAPS, STEP = 256, 20, 0.1
 
@@ -45,7 +45,7 @@ def trajectory(q: Any) -> tuple[Any, Any]:
 def main(options: Options) -> float:
     q = fj.random.normal((CHAINS, 2))
     drawn, share = [], 0.0
-    for n in bar(range(options.steps), options.steps):
+    for n in Bar(range(options.steps), options.steps):
         q, accepted = trajectory(q)
         share += float(fj.mean(accepted)) / options.steps
         if n >= options.steps // 10:  # before, they may still be on their way

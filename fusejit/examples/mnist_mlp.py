@@ -9,7 +9,7 @@ import numpy as np
 import fusejit as fj
 from fusejit.data import Dataset, Labelled
 
-from .common import Options, bar, compare, digits, picture, start
+from .common import Bar, Options, compare, digits, picture, start
 
 
 class MNISTModel(fj.Network):
@@ -48,7 +48,7 @@ def main(options: Options) -> float:
         grads = fj.implicit_gradients(loss_function)(model, x, y)
         optimizer.apply_gradients(grads)
 
-    for x, y in bar(fj.Iterator(dataset), options.steps):
+    for x, y in Bar(fj.Iterator(dataset), options.steps):
         step(x, y)
     accuracy = draw(model, test, options)
     print(f"{accuracy:.1%} of {len(test.labels):,} digits that it has not seen are recognised.")

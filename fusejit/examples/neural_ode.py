@@ -8,7 +8,7 @@ import numpy as np
 
 import fusejit as fj
 
-from .common import Options, bar, compare, picture, smooth, start
+from .common import Bar, Options, compare, picture, smooth, start
 
 TIMES, INTERVAL, BATCH, PIECE = 200, 0.05, 64, 10
 SPIRAL = np.array([[-0.1, -2.0], [2.0, -0.1]], np.float32)
@@ -54,10 +54,10 @@ def main(options: Options) -> float:
         return optimizer.minimize(lambda: fj.mean(fj.abs(solve(model, starts, PIECE) - truth)))
 
     history = []
-    steps = bar(range(options.steps), options.steps)
+    steps = Bar(range(options.steps), options.steps)
     for _ in steps:
         history.append(float(step()))
-        steps.set_postfix_str(f"error {smooth(history[-100:])[-1]:.4f}", refresh=False)
+        steps.note(f"error {smooth(history[-100:])[-1]:.4f}")
     error = draw(model, options)
     print(f"Along {TIMES} steps of a spiral it is off by {error:.3f} in the mean.")
     compare(step)

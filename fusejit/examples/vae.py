@@ -9,7 +9,7 @@ import numpy as np
 import fusejit as fj
 from fusejit.data import Dataset, Labelled
 
-from .common import Options, bar, compare, digits, picture, smooth, start
+from .common import Bar, Options, compare, digits, picture, smooth, start
 
 
 class VAE(fj.Network):
@@ -56,10 +56,10 @@ def main(options: Options) -> float:
         return optimizer.minimize(lambda: loss(model, images))
 
     history = []
-    steps = bar(fj.Iterator(batches), options.steps)
+    steps = Bar(fj.Iterator(batches), options.steps)
     for images in steps:
         history.append(float(step(images)))
-        steps.set_postfix_str(f"{smooth(history[-100:])[-1]:.1f} nats", refresh=False)
+        steps.note(f"{smooth(history[-100:])[-1]:.1f} nats")
     draw(model, test, options)
     compare(step, images)
     return smooth(history)[-1]

@@ -12,6 +12,7 @@ from .clipping import global_norm as global_norm
 from .descent import GradientDescentOptimizer as GradientDescentOptimizer
 from .descent import LionOptimizer as LionOptimizer
 from .descent import MomentumOptimizer as MomentumOptimizer
+from .interrupts import Interrupts as Interrupts
 from .loop import evaluate as evaluate
 from .loop import fit as fit
 from .loop import testing_step as testing_step

@@ -14,8 +14,8 @@ class Interrupts:
     In threads other than the main one, which receive no signals, it does nothing.
 
     Example:
-        >>> import signal
-        >>> with Interrupts() as interrupts:
+        >>> import signal, fusejit as fj
+        >>> with fj.train.Interrupts() as interrupts:
         ...     signal.raise_signal(signal.SIGINT)
         ...     interrupts.arrived
         True

@@ -221,23 +221,23 @@ class _Bar:
         self.bar = tqdm(
             total=total, initial=batches.taken, desc=title, unit="batch", disable=not shown
         )
-        self.examples, self.started = 0, time.perf_counter()
+        self.examples, self.started, self.rate = 0, time.perf_counter(), 0.0
 
     def step(self, means: Mapping[str, float], examples: int) -> None:
         self.examples += examples
-        rate = self.examples / (time.perf_counter() - self.started)
-        self.bar.set_postfix_str(f"{_text(means)}, {rate:,.0f} examples/s", refresh=False)
+        self.rate = self.examples / (time.perf_counter() - self.started)
+        self._show(means, refresh=False)
         self.bar.update()
 
     def end(self, means: Mapping[str, float]) -> None:
-        self.bar.set_postfix_str(_text(means))
+        self._show(means, refresh=True)
+
+    def _show(self, means: Mapping[str, float], refresh: bool) -> None:
+        texts = [f"{name} {value:.4g}" for name, value in means.items()]
+        self.bar.set_postfix_str(f"{', '.join(texts)}, {self.rate:,.0f} examples/s", refresh)
 
     def __enter__(self) -> _Bar:
         return self
 
     def __exit__(self, *exception: object) -> None:
         self.bar.close()
-
-
-def _text(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
