@@ -124,6 +124,22 @@ def decorated_of(
     return function(call), (), [asarray(a) if isinstance(a, np.ndarray) else a for a in args]
 
 
+def recorded_call(decorated: Function, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Trace:
+    """The trace of a call, which is made if it was never recorded, and once more if the first was
+    not kept: networks make their variables in it.
+
+    Raises:
+        CaptureError: such a call cannot be replayed.
+    """
+    calls = decorated._calls
+    try:
+        return calls.trace_of(args, dict(kwargs))
+    except CaptureError:
+        if calls.refusal_of(args, dict(kwargs)) is not None:
+            raise
+        return calls.trace_of(args, dict(kwargs))
+
+
 def path_of_call(
     f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> tuple[Recorded, Program]:
@@ -133,9 +149,8 @@ def path_of_call(
         CaptureError: such a call cannot be replayed, or an argument is an object of a class.
     """
     decorated, bound, args = decorated_of(f, args)
-    calls = decorated._calls
-    trace = calls.trace_of((*bound, *args), dict(kwargs))
-    found = recorded_of(trace, calls.parameters.names, bound)
+    trace = recorded_call(decorated, (*bound, *args), kwargs)
+    found = recorded_of(trace, decorated._calls.parameters.names, bound)
     if found is None:
         raise CaptureError(f"{decorated.__name__} reads what changes from call to call.")
     return found, trace.program

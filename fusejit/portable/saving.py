@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .. import random
-from ..capture.recorded import PLAIN, Equal, Group, Pattern, Recorded, decorated_of
+from ..capture.recorded import PLAIN, Equal, Group, Pattern, Recorded, decorated_of, recorded_call
 from ..errors import CaptureError
 from ..files import AnyPath, write
 from ..frozen import frozen
@@ -49,7 +49,7 @@ def save_function(
 def program_of(f: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Program:
     """All that is recorded of `f`, after a call with these arguments."""
     decorated, bound, args = decorated_of(f, args)
-    decorated.graph(*bound, *args, **kwargs)  # records it, or says why not
+    recorded_call(decorated, (*bound, *args), kwargs)
     paths = decorated.graphs(*bound)
     if not paths:
         raise CaptureError(f"save: what {decorated.__name__} has read changes from call to call.")
