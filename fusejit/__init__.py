@@ -7,10 +7,14 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 
+from . import data as data
+from . import export as export
 from . import fft as fft
+from . import layers as layers
 from . import linalg as linalg
 from . import nn as nn
 from . import random as random
+from . import train as train
 from .autodiff import GradientTape as GradientTape
 from .autodiff import custom_gradient as custom_gradient
 from .autodiff import gradients_function as gradients_function
@@ -27,6 +31,7 @@ from .capture.policy import EagerWarning as EagerWarning
 from .capture.policy import RecompileWarning as RecompileWarning
 from .capture.policy import no_recompile as no_recompile
 from .config import config as config
+from .data import Iterator as Iterator
 from .device import device as device
 from .dtypes import bfloat16 as _bfloat16
 from .errors import AxisError as AxisError
@@ -34,6 +39,8 @@ from .errors import CaptureError as CaptureError
 from .errors import CheckError as CheckError
 from .errors import DeviceError as DeviceError
 from .errors import DTypeError as DTypeError
+from .errors import ExportError as ExportError
+from .errors import FileError as FileError
 from .errors import FuseJitError as FuseJitError
 from .errors import GradientError as GradientError
 from .errors import LoweringError as LoweringError
@@ -41,6 +48,8 @@ from .errors import NonFiniteError as NonFiniteError
 from .errors import RecompileError as RecompileError
 from .errors import ShapeError as ShapeError
 from .errors import VerifyError as VerifyError
+from .layers.network import Network as Network
+from .layers.sequential import Sequential as Sequential
 from .ops import transfer as _transfer  # noqa: F401 - installs Tensor.to
 from .ops.arithmetic import abs_ as _abs
 from .ops.arithmetic import add as add
@@ -209,6 +218,8 @@ from .ops.types import uint8 as uint8
 from .ops.types import uint16 as uint16
 from .ops.types import uint32 as uint32
 from .ops.types import uint64 as uint64
+from .portable import load as load
+from .portable import save as save
 from .tensor import Tensor as Tensor
 from .tensor import asarray as asarray
 from .variable import Variable as Variable

@@ -53,6 +53,14 @@ class VerifyError(FuseJitError, AssertionError):
     """A graph that breaks the rules of the IR: a bug in fusejit, found before it can do harm."""
 
 
+class FileError(FuseJitError, ValueError):
+    """A file that is damaged, is no such file, or does not fit what it is loaded into."""
+
+
+class ExportError(FuseJitError, ValueError):
+    """A function that another format cannot say."""
+
+
 class LoweringError(FuseJitError, RuntimeError):
     """Code generation failed: a bug in fusejit or a machine that it does not know."""
 

@@ -6,6 +6,7 @@ Nothing here runs when an op is declared, so it costs an import nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from inspect import Parameter, Signature
 from inspect import signature as signature_of
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,19 @@ def signature(op: Op) -> Signature:
     """Operands by position, parameters by keyword."""
     kind = Parameter.VAR_POSITIONAL if op.variadic else Parameter.POSITIONAL_ONLY
     return Signature([*(Parameter(name, kind) for name in op.inputs), *_keywords(op)])
+
+
+@cache  # one entry an op
+def parameters(op: Op) -> tuple[str, ...]:
+    """The names of an op's parameters.
+
+    Example:
+        >>> from fusejit.op import OPS
+        >>> from fusejit.opdoc import parameters
+        >>> parameters(OPS["sum"]), parameters(OPS["concat"]), parameters(OPS["exp"])
+        (('axes', 'keepdims'), ('axis',), ())
+    """
+    return tuple(each.name for each in _keywords(op))
 
 
 def document(op: Op) -> str:

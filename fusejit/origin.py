@@ -16,10 +16,12 @@ _PACKAGE = os.path.dirname(os.path.abspath(__file__)) + os.sep
 Origin: TypeAlias = "tuple[CodeType, int]"
 
 
-def user_frame() -> Any:
-    """The innermost frame outside fusejit, or None."""
+def user_frame(own: CodeType | None = None) -> Any:
+    """The innermost frame outside fusejit, or of the code `own`; or None."""
     frame = sys._getframe(1)
     while frame is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        if frame.f_code is own:
+            break
         frame = frame.f_back  # type: ignore[assignment]
     return frame
 

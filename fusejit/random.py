@@ -58,6 +58,26 @@ def seed(n: int, /) -> None:
         state.assign(np.array([int(n) % 2**64, 0], np.uint64))
 
 
+def get_state() -> list[int]:
+    """Where the stream is, as plain numbers: what `set_state` takes.
+
+    Example:
+        >>> import fusejit as fj
+        >>> before = fj.random.get_state()
+        >>> first = fj.random.normal(3)
+        >>> fj.random.set_state(before)
+        >>> bool(fj.all(first == fj.random.normal(3)))
+        True
+    """
+    return [int(number) for number in state.numpy()]
+
+
+def set_state(numbers: Sequence[int], /) -> None:
+    """Go on from where `get_state` was asked, in this process or another."""
+    key, counter = (int(number) % 2**64 for number in numbers)
+    state.assign(np.array([key, counter], np.uint64))
+
+
 def _draw(shape: Shape) -> tuple[Tensor, Tensor]:
     """(counters of `shape`, key), which no later draw meets again."""
     now = state.read()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +13,7 @@ from .autodiff.repeated import full
 from .autodiff.tags import is_differentiable
 from .autodiff.tape import GradientTape
 from .op import Array, Assembly, Contraction, Elementwise, Op, Reduction, Source, View
+from .opdoc import parameters
 from .tensor import Tensor, asarray
 from .variable import Variable
 
@@ -223,7 +223,7 @@ def samples(op: Op, rng: np.random.Generator, dtype: Any = np.float64) -> list[S
         return [Sample([_as(a, dtype) if a.dtype.kind in "fc" else a for a in arrays], params)]
     if isinstance(op, Elementwise):
         return _elementwise_samples(op, rng, np.dtype(dtype))
-    names = frozenset(_parameters(op))
+    names = frozenset(parameters(op))
     cases = next((c for kind, c in _CASES.items() if isinstance(op, kind)), {})
     low, high = getattr(op, "domain", (-4.0, 4.0))
     return [
@@ -234,7 +234,7 @@ def samples(op: Op, rng: np.random.Generator, dtype: Any = np.float64) -> list[S
 
 
 def _elementwise_samples(op: Elementwise, rng: np.random.Generator, dtype: Any) -> list[Sample]:
-    names = _parameters(op)
+    names = parameters(op)
     if set(names) - {"dtype"}:
         return []
     if dtype.kind not in op.dtype.kinds:
@@ -256,24 +256,6 @@ def _as(numbers: Array, dtype: Any) -> Array:
     if wanted.kind == "c" and numbers.dtype.kind != "c":
         return (numbers + 0.5j * numbers[..., ::-1]).astype(wanted) if numbers.ndim else numbers
     return numbers.astype(wanted)
-
-
-def _parameters(op: Op) -> list[str]:
-    """The names of the parameters: the keyword-only ones of the kind's own function."""
-    if isinstance(op, Reduction):
-        return ["axes", "keepdims"]
-    function = op.numpy
-    if isinstance(op, (View, Contraction)):
-        function = op.shape
-    elif isinstance(op, Assembly):
-        function = op.regions
-    try:
-        found = inspect.signature(function).parameters.values()
-    except ValueError:  # ufuncs of older NumPy have no signature, and no parameters of ours
-        return []
-    if isinstance(function, np.ufunc):
-        return []
-    return [p.name for p in found if p.kind is p.KEYWORD_ONLY]
 
 
 _Case = tuple[list[tuple[int, ...]], dict[str, Any]]

@@ -36,11 +36,13 @@ LAYERS = (
     ("backends.llvm", "backends.cuda"),
     ("capture",),
     ("random",),
-    ("nn", "linalg", "fft"),
+    ("nn", "linalg", "fft", "files"),
+    ("weights",),
     ("layers",),
-    ("train", "data", "export", "inspect"),
+    ("data",),
+    ("train", "export", "inspect", "portable"),
     ("",),
-    ("optable", "demo", "testing"),
+    ("optable", "demo", "examples", "testing"),
     ("__main__",),
 )
 LAYER_OF = {name: depth for depth, names in enumerate(LAYERS) for name in names}

@@ -43,7 +43,7 @@ _LOOKS = frozenset(
 
 
 class Floats:
-    """The float arguments of one recorded call, and the instructions that use each.
+    """The float arguments of one recorded call of `code`, and the instructions that use each.
 
     Attributes:
         given: the arguments that the body gets. Floats that do arithmetic alone are new objects of
@@ -51,7 +51,7 @@ class Floats:
     """
 
     def __init__(self, code: CodeType, names: Sequence[str], args: Sequence[Any]) -> None:
-        self._code = code
+        self.code = code
         self.given = list(args)
         self._sites: dict[int, tuple[int, set[int]]] = {}  # argument -> (uses, those that were met)
         self._at: dict[int, int] = {}  # instruction -> argument
@@ -69,7 +69,7 @@ class Floats:
 
     def met(self, code: CodeType, instruction: int, source: object) -> int | None:
         """Which argument this is: an operand that dispatch was given by an instruction."""
-        number = self._at.get(instruction) if code is self._code else None
+        number = self._at.get(instruction) if code is self.code else None
         if number is None or self.given[number] is not source:
             return None
         self._sites[number][1].add(instruction)

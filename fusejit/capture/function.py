@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .benchmark import Benchmark
     from .calls import Calls
     from .explain import Explanation
+    from .recorded import Recorded
 
 _instances: weakref.WeakSet[Function] = weakref.WeakSet()
 
@@ -112,6 +113,20 @@ class Function(NativeCallable):
             raise CaptureError(f"no stage {stage!r}; there are {', '.join(found)}")
         return found[stage]
 
+    def graphs(self, *bound: Any) -> list[Recorded]:
+        """Every recorded path as data, the most recently recorded first; see `capture.recorded`.
+
+        Args:
+            bound: the first arguments, if all calls are to have the same: `self` of a method.
+        Raises:
+            CaptureError: an argument is neither an array, a number nor a container of such.
+        """
+        from .recorded import recorded_of
+
+        names = self._calls.parameters.names
+        found = (recorded_of(trace, names, bound) for trace in self._calls.traces)
+        return [path for path in found if path is not None]
+
     def ir(self, *args: Any, stage: str = "fuse", **kwargs: Any) -> str:
         """The text of `graph(...)`, after fusion unless another stage is named.
 
@@ -188,8 +203,8 @@ def function(f: Callable[..., Any] | None = None, /, *, fastmath: bool = False) 
             roughly and flush denormal numbers. Results then differ from eager ones in the last
             bits; under FUSEJIT_CHECK it is ignored. It holds for what the function calls, too.
     Returns:
-        A `Function`: callable like f, with `eager`, `explain`, `ir`, `graph`, `llvm`, `asm`,
-        `cuda_source`, `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
+        A `Function`: callable like f, with `eager`, `explain`, `ir`, `graph`, `graphs`, `llvm`,
+        `asm`, `cuda_source`, `benchmark`, `warmup`, `num_traces`, `num_compiles` and `signatures`.
     Raises:
         CaptureError: f is a coroutine function, a generator, a class, or not callable.
     Example:

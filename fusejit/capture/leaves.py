@@ -33,9 +33,10 @@ from ..backends.llvm.checks import (
 )
 from ..tensor import Tensor
 
-MAX_LEAVES = 4096
-"""Checks of one recording. At about 10 ns each, more would cost more than most calls they guard."""
-MAX_VISITED = 16 * MAX_LEAVES
+MAX_LEAVES = 32768
+"""Checks of one recording, at about 10 ns each. A training step needs some 100 for each layer, so
+this is a network of 300, whose step takes many times as long as these."""
+MAX_VISITED = 2 * MAX_LEAVES
 """Values looked at before a call, when it is not known yet which functions will run. Each
 takes some 20 us, so that a function that reaches too much costs about a second, once."""
 

@@ -215,6 +215,8 @@ class Objects:
 
     def _defined(self, owner: type, name: str, path: str, here: Source) -> None:
         found, walk = vars(owner)[name], self._walk
+        if isinstance(found, types.GetSetDescriptorType):
+            return  # __dict__, which the class statement makes: read through the class it is others
         if isinstance(found, classmethod):
             method = walk.check(path, here, Attribute(name), Anything(), found, id(found))
             walk.walk(found.__func__, f"{path}.__func__", method, Attribute("__func__"))

@@ -222,8 +222,8 @@ class Recorder(dispatch.Handler):
 
     def _float(self, tensor: Tensor, source: float) -> Value | None:
         """The run-time value of a float argument, cast as eager execution has cast it."""
-        frame = user_frame()
         assert self.floats is not None
+        frame = user_frame(self.floats.code)
         number = None if frame is None else self.floats.met(frame.f_code, frame.f_lasti, source)
         if number is None or tensor.dtype.kind != "f":
             return None

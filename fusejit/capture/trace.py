@@ -325,7 +325,7 @@ def straighten(checks: Sequence[Check], args: Sequence[Any]) -> bool:
     contiguous already."""
     if all(isinstance(c.source, Arg) for c in checks if isinstance(c.expect, Input)):
         return False
-    values = _values(checks, args)
+    values = values_at(checks, args)
     found = [
         make_contiguous(value)
         for check, value in zip(checks, values, strict=True)
@@ -336,10 +336,11 @@ def straighten(checks: Sequence[Check], args: Sequence[Any]) -> bool:
 
 def value_at(checks: Sequence[Check], number: int, args: Sequence[Any]) -> Any:
     """What a check would take now; None if there is no such thing."""
-    return _values(checks[: number + 1], args)[number]
+    return values_at(checks[: number + 1], args)[number]
 
 
-def _values(checks: Sequence[Check], args: Sequence[Any]) -> list[Any]:
+def values_at(checks: Sequence[Check], args: Sequence[Any]) -> list[Any]:
+    """What each check would take now; None where there is no such thing."""
     values: list[Any] = []
     for check in checks:
         try:

@@ -32,7 +32,7 @@ _CALLED = tuple(
     for folder in spec.submodule_search_locations or ()
 )
 # Written in public ops, as users write theirs: recorded, guarded and reached like user code.
-_WRITTEN_IN_OPS = ("nn.py", "layers", "train", "data", "demo", "random.py")
+_WRITTEN_IN_OPS = ("nn", "layers", "train", "data", "demo", "examples", "random.py")
 
 _PURE_MODULES = frozenset(
     {"math", "cmath", "operator", "_operator", "itertools", "functools", "_functools", "_abc"}

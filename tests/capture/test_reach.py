@@ -197,6 +197,20 @@ def vars_of_an_object() -> Place:
     return body, [lambda: setattr(thing, "b", 3.0), lambda: setattr(thing, "a", 4.0)]
 
 
+def dict_of_an_object_whose_class_is_named() -> Place:
+    class Thing:
+        def scaled(self, x: Any) -> Any:
+            return x * self.__dict__["scale"]
+
+    thing = Thing()
+    thing.__dict__["scale"] = 2.0
+    return lambda x: Thing.scaled(thing, x), [
+        lambda: setattr(thing, "scale", 3.0),
+        lambda: thing.__dict__.update(scale=4.0),
+        lambda: setattr(Thing, "scaled", lambda self, x: x * 5.0),
+    ]
+
+
 def deleted_attribute() -> Place:
     class Thing:
         scale = 2.0
@@ -218,6 +232,7 @@ PLACES = [
     getattr_names,
     deleted_attribute,
     vars_of_an_object,
+    dict_of_an_object_whose_class_is_named,
 ]
 
 

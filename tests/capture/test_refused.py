@@ -176,12 +176,12 @@ def test_methods_of_an_enum_and_an_argument_in_a_container() -> None:
 
 
 def test_too_many_leaves_run_eagerly() -> None:
-    table = [float(n) for n in range(5000)]
+    table = [float(n) for n in range(40_000)]
     f = fj.function(lambda x: x * table[0])
     with one_eager_warning() as texts:
         for _ in range(3):
             assert same(f(X), X * 0.0)
-    assert "it reaches over 4096 values" in texts[0]
+    assert "it reaches over 32768 values" in texts[0]
 
 
 def test_names_of_code_that_does_not_run_cause_no_false_alarm() -> None:
