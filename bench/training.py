@@ -5,7 +5,6 @@ python bench/training.py
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 import numpy as np
@@ -77,11 +76,9 @@ def updates() -> None:
             step(*gradients)
         step.benchmark(*gradients)
         found = step.benchmark(*gradients)
-        kinds = re.search(r"(\d+) kernels? compiled", str(step.explain(*gradients)))
         print(
             f"{make.__name__:27}eager {found.eager * 1e6:6.0f} us fused {found.fused * 1e6:4.0f} us"
             f"  {found.kernels_before} ops in {found.kernels_after} kernels"
-            f" ({kinds[1] if kinds else '?'} compiled)"
         )
 
 

@@ -251,5 +251,5 @@ def _up(size: int) -> int:
 
 def _bytes(data: bytes) -> str:
     """Bytes as a constant of IR."""
-    text = "".join(f"\\{byte:02X}" for byte in data)
+    text = "\\" + data.hex("\\") if data else ""
     return f'[{len(data)} x i8] c"{text}", align {ALIGNED}'
