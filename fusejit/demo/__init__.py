@@ -1,8 +1,7 @@
 """`python -m fusejit demo`: a character-level LSTM, written as a user of fusejit would write it.
 
-    text        a text that every Python has, as minibatches of truncated sequences
+    text        a text as minibatches of truncated sequences
     model       the cell, by hand, and the loss over a sequence
-    optimizer   Adam with Variables, and gradient clipping
     train       the training loop
     report      a sample of generated text, and what fusing bought
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import numpy as np
 
 import fusejit as fj
+from fusejit.data import Alphabet
 
 from .model import CharLSTM, lstm_cell
-from .text import Alphabet
 
 SAMPLE_LENGTH = 400
 TEMPERATURE = 0.7  # below 1 prefers what the model thinks likely

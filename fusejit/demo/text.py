@@ -1,4 +1,4 @@
-"""A text that every Python has, as numbers: the language reference that `help()` shows."""
+"""A text as minibatches of truncated sequences, and what a model of it has to beat."""
 
 from __future__ import annotations
 
@@ -6,34 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Iterator
 from itertools import count
-from pydoc_data.topics import topics
 from typing import Any, TypeAlias
 
 import numpy as np
 
 Ids: TypeAlias = "np.ndarray[Any, np.dtype[np.int64]]"
-
-
-def load() -> str:
-    """Half a megabyte of English, more or less: Python's versions differ."""
-    return "\n".join(topics.values()).encode("ascii", "ignore").decode()
-
-
-class Alphabet:
-    """The characters of a text, numbered."""
-
-    def __init__(self, text: str) -> None:
-        self.characters = "".join(sorted(set(text)))
-        self._number = {character: i for i, character in enumerate(self.characters)}
-
-    def __len__(self) -> int:
-        return len(self.characters)
-
-    def encode(self, text: str) -> Ids:
-        return np.array([self._number[character] for character in text])
-
-    def decode(self, ids: Ids) -> str:
-        return "".join(self.characters[i] for i in ids)
 
 
 def unigram_entropy(text: str) -> float:

@@ -9,10 +9,10 @@ from itertools import islice
 from tqdm import tqdm
 
 import fusejit as fj
+from fusejit.train import AdamOptimizer
 
 from . import report, text
 from .model import CharLSTM, State
-from .optimizer import Adam, clip_by_global_norm
 
 LANES = 32
 LENGTH = 32
@@ -32,7 +32,7 @@ class Options:
     eager: bool = False
 
 
-def make_step(model: CharLSTM, optimizer: Adam) -> fj.Function:
+def make_step(model: CharLSTM, optimizer: AdamOptimizer) -> fj.Function:
     """The training step of `model`: forward, backward, clipping and Adam, decorated as a whole."""
 
     @fj.function
@@ -42,7 +42,7 @@ def make_step(model: CharLSTM, optimizer: Adam) -> fj.Function:
         with fj.GradientTape() as tape:
             loss, state = model.loss(inputs, targets, (h, c))
         gradients = tape.gradient(loss, model.variables)
-        optimizer.apply(clip_by_global_norm(gradients, MAX_NORM))
+        optimizer.apply_gradients(zip(gradients, model.variables, strict=True))
         return loss, state
 
     return step
@@ -54,10 +54,10 @@ def run(options: Options) -> None:
     with fj.device(options.device), fj.config.override(disable=disable):
         started = time.perf_counter()
         fj.random.seed(options.seed)
-        corpus = text.load()
-        alphabet = text.Alphabet(corpus)
+        corpus = fj.data.text()
+        alphabet = fj.data.Alphabet(corpus)
         model = CharLSTM(len(alphabet), options.hidden)
-        step = make_step(model, Adam(model.variables, LEARNING_RATE))
+        step = make_step(model, AdamOptimizer(LEARNING_RATE, clip_norm=MAX_NORM))
         print(
             f"{len(corpus):,} characters of Python's own documentation; "
             f"an LSTM of {options.hidden} units reads {LANES} x {LENGTH} of them a step."
