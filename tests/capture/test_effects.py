@@ -224,7 +224,7 @@ def test_a_gradient_rule_of_the_users_is_watched() -> None:
 
 
 LIBRARIES: dict[str, tuple[Any, str]] = {
-    "pathlib": (lambda x: x * float(len(str(Path(".")))), r"calls pathlib\.Path\.__new__, which"),
+    "pathlib": (lambda x: x * float(len(str(Path(".")))), r"calls pathlib\.Path\.__\w+__, which"),
     "threading": (lambda x: x * threading.Thread().daemon, r"calls threading\.Thread\.__init__, w"),
     "np.random": (lambda x: x * float(np.random.rand()), "global generator"),
 }
