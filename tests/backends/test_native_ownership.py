@@ -114,7 +114,7 @@ def test_nothing_leaks() -> None:
             raising.run([])
 
     before = [sys.getrefcount(value) for value in (X, Y, F32, StoppedAt)]
-    assert not leaks(round_, 1000)
+    assert not leaks(round_, 3000)  # Python 3.12 keeps 18 KB, once
     after = [sys.getrefcount(value) for value in (X, Y, F32, StoppedAt)]
     assert all(abs(a - b) < 20 for a, b in zip(after, before, strict=True)), (before, after)
 

@@ -62,6 +62,7 @@ def given(number: int) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.filterwarnings("ignore::fusejit.EagerWarning")
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")  # NumPy 2.5
 @pytest.mark.parametrize("body", BODIES, ids=lambda body: body.__name__)
 def test_the_array_is_the_users_own(body: Callable[[Any], Any]) -> None:
     f = fj.function(body)
