@@ -7,6 +7,7 @@ peers/*.py hold them. The rest is operators, slices and methods that the librari
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -185,19 +186,40 @@ def spelled_out(function: Function, count: int) -> Function:
 
 def operands(case: Case) -> list[np.ndarray[Any, Any]]:
     """The same numbers for every library."""
-    rng = np.random.default_rng(0)
     program = case.shape
     shapes = program.inputs(*case.size)
     found = []
     for i, shape in enumerate(shapes):
         dtype = np.dtype(program.dtypes[i] if program.dtypes else case.dtype)
         if i == program.labels:
-            array: Any = np.eye(shape[-1])[rng.integers(0, shape[-1], shape[:-1])]
+            array: Any = np.eye(shape[-1])[_integers(0, shape[-1], shape[:-1], i)]
         elif dtype.kind == "i":
-            array = rng.integers(-9, 9, shape)
+            array = _integers(-9, 9, shape, i)
         else:
             # Scaled as weights are: sums over an axis of n elements stay near 1.
-            array = rng.standard_normal(shape) / np.sqrt(shape[0] if shape else 1)
+            array = _spread(shape, i) / np.sqrt(shape[0] if shape else 1)
         array = np.abs(array) if program.positive else array
         found.append(np.asarray(array, dtype))
     return found
+
+
+# To load numpy.random takes 10 ms of a start that is timed, and not every library needs it.
+
+
+def _uniform(shape: tuple[int, ...], stream: int) -> np.ndarray[Any, Any]:
+    """Numbers in [0, 1), others in each stream: SplitMix64 of Steele, Lea and Flood, 2014."""
+    z = np.arange(math.prod(shape), dtype=np.uint64) + np.uint64(stream << 40)
+    z *= np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB), (31, 1)):
+        z ^= z >> np.uint64(shift)
+        z *= np.uint64(factor)
+    return (z >> np.uint64(11)).reshape(shape) * 2.0**-53
+
+
+def _integers(low: int, high: int, shape: tuple[int, ...], stream: int) -> np.ndarray[Any, Any]:
+    return (low + (high - low) * _uniform(shape, stream)).astype(np.int64)
+
+
+def _spread(shape: tuple[int, ...], stream: int) -> np.ndarray[Any, Any]:
+    """Of mean 0 and variance 1."""
+    return np.sqrt(12) * (_uniform(shape, stream) - 0.5)

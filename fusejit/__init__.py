@@ -2,19 +2,16 @@
 
 import sys as _sys
 import typing as _typing
+from importlib import import_module as _import_module
 from math import e as e
 from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 
-from . import data as data
-from . import export as export
 from . import fft as fft
-from . import layers as layers
 from . import linalg as linalg
 from . import nn as nn
 from . import random as random
-from . import train as train
 from .autodiff import GradientTape as GradientTape
 from .autodiff import custom_gradient as custom_gradient
 from .autodiff import gradients_function as gradients_function
@@ -31,7 +28,6 @@ from .capture.policy import EagerWarning as EagerWarning
 from .capture.policy import RecompileWarning as RecompileWarning
 from .capture.policy import no_recompile as no_recompile
 from .config import config as config
-from .data import Iterator as Iterator
 from .device import device as device
 from .dtypes import bfloat16 as _bfloat16
 from .errors import AxisError as AxisError
@@ -48,8 +44,6 @@ from .errors import NonFiniteError as NonFiniteError
 from .errors import RecompileError as RecompileError
 from .errors import ShapeError as ShapeError
 from .errors import VerifyError as VerifyError
-from .layers.network import Network as Network
-from .layers.sequential import Sequential as Sequential
 from .ops import transfer as _transfer  # noqa: F401 - installs Tensor.to
 from .ops.arithmetic import abs_ as _abs
 from .ops.arithmetic import add as add
@@ -218,8 +212,6 @@ from .ops.types import uint8 as uint8
 from .ops.types import uint16 as uint16
 from .ops.types import uint32 as uint32
 from .ops.types import uint64 as uint64
-from .portable import load as load
-from .portable import save as save
 from .tensor import Tensor as Tensor
 from .tensor import asarray as asarray
 from .variable import Variable as Variable
@@ -229,14 +221,40 @@ bool = _bool
 newaxis = None
 
 if _typing.TYPE_CHECKING:
+    from . import data as data
+    from . import export as export
+    from . import layers as layers
+    from . import train as train
+    from .data import Iterator as Iterator
+    from .layers import Network as Network
+    from .layers import Sequential as Sequential
+    from .portable import load as load
+    from .portable import save as save
+
     bfloat16 = _bfloat16()
 else:
+    __later__ = {
+        **{name: name for name in ("data", "export", "layers", "train")},
+        "Iterator": "data",
+        **dict.fromkeys(("Network", "Sequential"), "layers"),
+        **dict.fromkeys(("load", "save"), "portable"),
+    }
+    """Names that are loaded when they are first asked for, and from where: to load them all at once
+    takes 10 ms, as much as the rest. A recording loads what its code names before it looks."""
 
     def __getattr__(name):
-        """bfloat16, whose package takes 4 ms to load: a tenth of what importing fusejit takes."""
-        if name != "bfloat16":
+        if name == "bfloat16":  # its package takes 4 ms to load
+            return _bfloat16()  # not kept: it would be a change that a recorded function sees
+        if name not in __later__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return _bfloat16()  # not kept: it would be a change that a recorded function sees
+        found = _import_module("." + __later__[name], __name__)
+        globals()[name] = found = found if name == __later__[name] else getattr(found, name)
+        return found
+
+    __all__ = [*(name for name in globals() if name[0] != "_"), *__later__, "bfloat16"]
+
+    def __dir__():
+        return sorted({*globals(), *__all__})
 
 
 _install(_sys.modules[__name__])

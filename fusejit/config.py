@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .errors import FuseJitError
-from .frozen import frozen, replace, values
+from .frozen import by_name, frozen, replace
 
 
 def _user_cache() -> str:
@@ -26,7 +26,7 @@ def _user_cache() -> str:
     return os.path.join(home, ".cache", "fusejit") if os.path.isdir(home) else ""
 
 
-@frozen
+@frozen(kw_only=True)
 class Settings:
     """The settings in force. Field `verify` is the variable FUSEJIT_VERIFY, and so on."""
 
@@ -44,7 +44,7 @@ class Settings:
     cache_dir: str = _user_cache()  # a directory that keeps compiled objects, or ""
 
 
-DEFAULTS: Mapping[str, object] = dict(zip(Settings.__match_args__, values(Settings()), strict=True))
+DEFAULTS: Mapping[str, object] = by_name(Settings())
 
 MOST_THREADS = 256  # the places in the thread pool's table (kernels/llvm/threads.ll)
 

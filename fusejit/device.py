@@ -7,7 +7,6 @@ on the CPU, and what a GPU backend returns has its name in `device`.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import re
 import threading
@@ -142,9 +141,7 @@ def common(name: str, arrays: Sequence[Any]) -> str:
         if found == CPU or all(device_of(a) != CPU or not a.ndim for a in arrays):
             return found
     listed = [f"operand {i} is on {device_of(a)}" for i, a in enumerate(arrays)]
-    raise DeviceError(
-        f"{name}: {', '.join(listed)}; move one, for example x.to({found!r})."
-    )
+    raise DeviceError(f"{name}: {', '.join(listed)}; move one, for example x.to({found!r}).")
 
 
 def synchronize(device: str) -> None:
@@ -216,11 +213,22 @@ class at:
             del self._before[-1]
 
 
-nowhere = contextlib.nullcontext("")
+class _Nowhere:
+    """A block that changes nothing. It is not contextlib's, because a recording looks at what runs
+    of libraries each time, and at code of fusejit once."""
+
+    def __enter__(self) -> str:
+        return ""
+
+    def __exit__(self, *exception: object) -> None:
+        pass
+
+
+nowhere = _Nowhere()
 """Tensors are made inside as they are outside."""
 
 
-def beside(array: Any) -> contextlib.AbstractContextManager[str]:
+def beside(array: Any) -> at | _Nowhere:
     """Make tensors where a Tensor is, inside the block: what goes with it and is no operand yet."""
     return at(array.device) if used else nowhere
 

@@ -120,6 +120,8 @@ def promote(dtypes: Sequence[DType], weak: Iterable[bool | int | float | complex
     numbers = list(weak)
     if not dtypes:  # numbers alone: the default dtype of the highest kind among them
         return max((dtype_of_python(number) for number in numbers), key=_kind_rank)
+    if not numbers and dtypes.count(dtypes[0]) == len(dtypes):
+        return as_dtype(dtypes[0])  # nearly always
     for dtype in dtypes:
         if dtype.kind == "V":
             return _promote_bfloat16(dtypes, numbers)

@@ -47,7 +47,7 @@ from .dtypes import SHIFTS as SHIFTS
 from .dtypes import SIGN_BITS as SIGN_BITS
 from .dtypes import DTypeRule as DTypeRule
 from .errors import ShapeError
-from .frozen import frozen, values
+from .frozen import frozen, signature_of, values
 from .scalar import DType, Program, ScalarFunction, trace
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class _Signature:
 
     def __get__(self, op: Op | None, kind: type[Op]) -> inspect.Signature:
         if op is None:
-            raise AttributeError("__signature__")
+            return signature_of(kind)
         from .opdoc import signature
 
         return signature(op)

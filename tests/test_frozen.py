@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from fusejit.frozen import frozen, values
+from fusejit.frozen import frozen, initialized, values
 
 
 class Plain:
@@ -77,5 +78,30 @@ def test_fields_of_a_base_come_first() -> None:
 def test_what_is_checked_and_compared_by_identity() -> None:
     assert Checked(number=2).doubled == 4
     assert Checked(number=2) != Checked(number=2)
+    assert str(inspect.signature(Checked)) == "(*, number, doubled=0)"
+    wrong: list[dict[str, int]] = [{}, {"doubled": 1}, {"number": 1, "other": 2}]
+    for given in wrong:
+        with pytest.raises(TypeError, match=r"number|other"):
+            Checked(**given)
     with pytest.raises(TypeError):
         Checked(2)  # type: ignore[misc]
+
+
+def test_fields_of_what_may_change() -> None:
+    @initialized
+    class Counter:
+        start: int
+        step: int = 2
+
+    @initialized(kw_only=True)
+    class Named:
+        start: int
+        step: int = 2
+
+    counter = Counter(5)
+    counter.step = 3
+    assert (counter.start, counter.step, Counter(1, 4).step, Named(start=1).step) == (5, 3, 4, 2)
+    with pytest.raises(TypeError):
+        Counter()  # type: ignore[call-arg]
+    with pytest.raises(TypeError):
+        Named(1)  # type: ignore[misc]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 
 
 def run(program: str, cache: Path | str) -> str:
@@ -30,19 +30,50 @@ import sys, threading, fusejit as fj
 fj.function(lambda x: fj.tanh(x) + 1.0)
 heavy = ("llvmlite", "fusejit.passes", "fusejit.backends.plan", "fusejit.backends.llvm.jit",
          "fusejit.capture.calls", "fusejit.testing", "fusejit.demo", "importlib.resources",
-         "numpy.fft", "secrets", "logging", "optree", "ml_dtypes", "string")
+         "numpy.fft", "numpy.random", "secrets", "logging", "optree", "ml_dtypes", "string",
+         "json", *("fusejit." + fj.__later__[name] for name in fj.__later__))
 print([name for name in heavy if name in sys.modules], threading.active_count())
 """
     assert run(program, tmp_path) == "[] 1\n"
     assert list(tmp_path.iterdir()) == []
 
 
+MODULES = ("nn", "linalg", "fft", "random", "layers", "train", "data", "export")
+
+
 def test_submodules_are_attributes() -> None:
+    program = f"""
+import fusejit as fj
+assert set({MODULES}) < set(dir(fj))
+print(*(getattr(fj, name).__name__ for name in {MODULES}))
+try:
+    fj.no_such_thing
+except AttributeError as error:
+    print(error)
+"""
+    names, error = run(program, "").splitlines()
+    assert names.split() == ["fusejit." + name for name in MODULES]
+    assert error == "module 'fusejit' has no attribute 'no_such_thing'"
+
+
+def test_all_names_are_there_for_whoever_imports_all() -> None:
     program = """
 import fusejit as fj
-print(*(getattr(fj, name).__name__ for name in ("nn", "linalg", "fft", "random")))
+from fusejit import *
+print(Network is fj.Network, load is fj.load, Iterator is fj.data.Iterator, layers is fj.layers)
 """
-    assert run(program, "") == "fusejit.nn fusejit.linalg fusejit.fft fusejit.random\n"
+    assert run(program, "") == "True True True True\n"
+
+
+def test_a_recorded_call_may_be_the_first_to_load_a_part() -> None:
+    program = """
+import fusejit as fj
+@fj.function
+def f(x):
+    return fj.layers.Dropout(0.5)(x) + fj.data.structure.leaf_count if x is None else x + 1.0
+print(float(f(fj.constant(1.0))), float(f(fj.constant(2.0))), f.num_traces)
+"""
+    assert run(program, "") == "2.0 3.0 1\n"
 
 
 CELL = """
@@ -56,7 +87,7 @@ def f(x, w):
 x, w = fj.ones((2, 8)), fj.ones((8, 8)) * 0.25
 found = [f(x, w) for _ in range(3)]
 assert all((each.numpy() == found[0].numpy()).all() for each in found)
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 ready._finish()  # what compiles behind the plan counts as well
 info = fj.cache_info()
 print(found[0].numpy().tobytes().hex(), f.num_traces, info.num_compiles, info.num_loads, info.files)
@@ -323,7 +354,7 @@ def test_once_tries_again_after_an_error() -> None:
 def test_ops_of_the_first_call_are_compiled_behind_its_plan() -> None:
     program = """
 import fusejit as fj
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 from fusejit.device import backend
 f = fj.function(lambda x: fj.tanh(x) * 2.0)
 f(fj.ones(3))

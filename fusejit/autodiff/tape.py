@@ -382,3 +382,7 @@ def _total(gradients: Mapping[int | None, Tensor], tags: Iterable[int]) -> Gradi
     """What has arrived at any of `tags`, added up; None if nothing has."""
     found = [gradients[tag] for tag in sorted(tags) if tag in gradients]
     return functools.reduce(add, found) if found else None
+
+
+OPENS_TAPE = GradientTape.__enter__.__code__
+"""What runs where a body opens a tape."""

@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from ..config import config
+from .ready import logger
 
 LIMIT = 256 << 20
 """Bytes kept. A kernel takes 2 to 15 KB and the native runtime 15: over 10,000 kernels."""
@@ -195,8 +196,8 @@ def _remove(directory: int, name: str) -> bool:
 
 @lru_cache(maxsize=16)  # once for each reason
 def _say(reason: str) -> None:
-    import logging  # it prepares for forks when it is imported: not while one waits for `ready`
-
-    logging.getLogger("fusejit").info(reason)
+    log = logger()
+    if log is not None:
+        log.info(reason)
     if config.settings.log:
         print(f"fusejit: {reason}", file=sys.stderr)

@@ -6,7 +6,7 @@ from ..frozen import frozen
 from .function import recorded
 
 
-@frozen
+@frozen(kw_only=True)
 class CacheInfo:
     """What `cache_info` counts.
 
@@ -48,12 +48,12 @@ def cache_info() -> CacheInfo:
     traces = recorded()  # first: it waits for what is being compiled
     done, disk = jit.statistics(), objects.usage()
     return CacheInfo(
-        traces,
-        jit.num_kernels(),
-        done.num_compiles,
-        done.num_loads,
-        done.milliseconds,
-        disk.path,
-        disk.files,
-        disk.bytes,
+        traces=traces,
+        kernels=jit.num_kernels(),
+        num_compiles=done.num_compiles,
+        num_loads=done.num_loads,
+        milliseconds=done.milliseconds,
+        path=disk.path,
+        files=disk.files,
+        bytes=disk.bytes,
     )

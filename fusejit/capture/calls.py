@@ -19,16 +19,18 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import Collection, Hashable, Iterable, Sequence
+from collections.abc import Callable, Collection, Hashable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import collector, dispatch
+from .. import dispatch
 from ..autodiff.tape import GradientTape
 from ..backends.llvm import abi
-from ..backends.llvm.ready import Once, ahead
+from ..backends.llvm.checks import Arg
+from ..backends.ready import Once, ahead
+from ..collector import Hold
 from ..config import config
 from ..device import CPU, backend, current
 from ..errors import CaptureError, FuseJitError, RecompileError
@@ -154,7 +156,7 @@ class Calls:
             return self.body(*args, **kwargs)
         if isinstance(found, Stop) and self._gives_up(found):
             return self.body(*args, **kwargs)
-        with collector.held_off():  # the debris of earlier calls may wait until this one returns
+        with Hold():  # the debris of earlier calls may wait until this one returns
             return self._record(flat, found)
 
     def _is_plain(self, args: tuple[Any, ...]) -> bool:
@@ -246,7 +248,7 @@ class Calls:
     def _record(self, flat: Sequence[Any], stop: Stop | None) -> Any:
         name, why = self.function.__name__, self._why_new(flat, stop)
         if not may_record():
-            raise RecompileError(f"{name}: {why}, inside no_recompile().")
+            raise RecompileError(f"{name}: {why()}, inside no_recompile().")
         began = time.perf_counter()
         fitting = self._paths.fitting(as_walked(flat)) if stop is not None else ()
         fastmath = self.function.fastmath and not config.settings.check
@@ -260,20 +262,23 @@ class Calls:
         self._notices.recorded(why, time.perf_counter() - began)
         return recording.result
 
-    def _why_new(self, flat: Sequence[Any], stop: Stop | None) -> str:
-        """One line: what differs from the paths that are known."""
+    def _why_new(self, flat: Sequence[Any], stop: Stop | None) -> Callable[[], str]:
+        """What makes one line: what differs from the paths that are known."""
         if stop is not None:
-            return f"recording another path: {stop}"
+            return lambda: f"recording another path: {stop}"
         if not self.traces:
-            return "recording the first call"
+            return lambda: "recording the first call"
         trace = self.traces[0]
         miss = trace.conditions.first_miss(*as_walked(flat))
         if miss < 0:
-            return "recording again: what it reads has changed meanwhile"
-        how = describe_miss(trace, miss, flat)
-        if not isinstance(trace.checks[miss].expect, BINDS):  # new types of inputs are no such
+            return lambda: "recording again: what it reads has changed meanwhile"
+        check = trace.checks[miss]
+        if isinstance(check.expect, BINDS) and isinstance(check.source, Arg):  # it keeps its type
+            return lambda: f"recording again: {describe_miss(trace, miss, flat)}"
+        how = describe_miss(trace, miss, flat)  # now: the call may change it
+        if not isinstance(check.expect, BINDS):  # new types of inputs are no such
             self._notices.changed(path_of(trace, miss), how)
-        return f"recording again: {how}"
+        return lambda: f"recording again: {how}"
 
     def _gives_up(self, stop: Stop) -> bool:
         """Whether a call that no known path goes on for is not recorded; says why once."""
@@ -288,20 +293,25 @@ class Calls:
         return False
 
     def _compile(
-        self, trace: Trace, fitting: Iterable[Trace], kind: Hashable, stop: Stop | None
+        self, trace: Trace, fitting: Collection[Trace], kind: Hashable, stop: Stop | None
     ) -> None:
         """Have the plan made in the background; at once where it is to be dumped."""
         self._settle()  # another thread may have recorded meanwhile
         # Weakly: for a function that is deleted meanwhile nothing needs to be made.
-        paths, near = weakref.ref(self._paths), weakref.WeakSet(fitting)
-        compiled = Once(partial(_make_entry, weakref.ref(trace), paths, near))
-        self._pending = Pending(trace, kind, stop, compiled)
-        if config.settings.dump:
-            self._settle()
-        else:
-            compiler = backend("cpu")
-            assert compiler is not None, "without one nothing is recorded"
-            ahead(compiled, compiler.catch_up)
+        paths, near = weakref.ref(self._paths), weakref.WeakSet(fitting) if fitting else ()
+        hold, begun = Hold(), False  # or the call would yet walk all that it has made: 0.2 ms
+        try:
+            compiled = Once(partial(_make_entry, hold, weakref.ref(trace), paths, near))
+            self._pending = Pending(trace, kind, stop, compiled)
+            if config.settings.dump:
+                self._settle()
+            else:
+                compiler = backend("cpu")
+                assert compiler is not None, "without one nothing is recorded"
+                begun = ahead(compiled, compiler.catch_up)
+        finally:  # an interrupt may have come before anybody makes it
+            if not begun:
+                hold.release()
 
     def _settle(self) -> None:
         """Wait until what was recorded last is compiled, and take it or say why not.
@@ -352,11 +362,20 @@ class Calls:
 
 
 def _make_entry(
-    ref: weakref.ref[Trace], near: weakref.ref[Paths], fitting: Collection[Trace]
+    hold: Hold,
+    ref: weakref.ref[Trace],
+    near: weakref.ref[Paths],
+    fitting: Collection[Trace],
 ) -> bool:
     """Find the place of a path, lower and compile it, and note what that took. False if it is one
     of the known paths."""
-    trace, paths = ref(), near()
+    try:
+        return _entry_made(ref(), near(), fitting)
+    finally:
+        hold.release()
+
+
+def _entry_made(trace: Trace | None, paths: Paths | None, fitting: Collection[Trace]) -> bool:
     if trace is None or paths is None:
         return True
     from ..backends.llvm import jit  # the code generator, which imports llvmlite

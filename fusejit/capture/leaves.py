@@ -76,14 +76,13 @@ class Leaves:
     def __init__(self, limit: int) -> None:
         self.checks: list[Check] = []
         self.paths: list[str] = []  # what each check looks at, as Python spells it
-        self.tokens: dict[Place, tuple[object, ...]] = {}
-        self.names: dict[Place, str] = {}
+        self.tokens: list[tuple[object, ...]] = []  # what to compare of each
+        self.numbers: dict[Place, Of] = {}  # which check looks there
         self.inputs: list[Tensor | np.ndarray[Any, Any]] = []
         self.input_names: list[str] = []
         self.input_args: list[int | None] = []  # which argument an input is, if it is one itself
         self._limit = limit
         self._behind: list[object] = []  # the value that each check takes
-        self._made: dict[Place, Of] = {}
         self._seen: dict[int, object] = {}
         self._walked: set[int] = set()
 
@@ -96,18 +95,17 @@ class Leaves:
             place: Place = (STRUCTURE, source, kind, expect.check)
         else:
             place = (*self._place(source, take), _KINDS.get(kind, kind))
-        found = self._made.get(place)
+        found = self.numbers.get(place)
         if found is not None:
             return found
         if len(self.checks) >= self._limit:
             raise Unreachable(f"it reaches over {self._limit} values (the last one at {path})")
-        found = self._made[place] = Of(len(self.checks))
+        found = self.numbers[place] = Of(len(self.checks))
         self.checks.append(Check(source, take, expect))
         self.paths.append(path)
         self._behind.append(value)
         self._held(value)
-        self.tokens[place] = token
-        self.names[place] = path
+        self.tokens.append(token)
         return found
 
     def add_input(self, value: Any, path: str, source: Source, take: Take) -> int:
@@ -171,14 +169,16 @@ def changes(before: Leaves, after: Leaves) -> list[tuple[str, bool]]:
 
     `before` must have walked at least what `after` did, but it does not list what is absent.
     """
-    held = {place[:-1] for place in before.tokens}
-    return [
-        (after.names[place], bool(token) and token[0] == "input")
-        for place, token in after.tokens.items()
-        if before.tokens.get(place) != token
-        and token != (STRUCTURE,)
-        and (token != ("absent",) or place[:-1] in held)
-    ]
+    held = {place[:-1] for place in before.numbers}
+    found = []
+    for place, here in after.numbers.items():
+        token = after.tokens[here.check]
+        first = before.numbers.get(place)
+        if token == (STRUCTURE,) or (first is not None and before.tokens[first.check] == token):
+            continue
+        if token != ("absent",) or place[:-1] in held:
+            found.append((after.paths[here.check], bool(token) and token[0] == "input"))
+    return found
 
 
 def same_expectation(value: object) -> Expect:

@@ -7,8 +7,8 @@ import sys
 import warnings
 from collections import Counter
 from collections.abc import Callable
-from typing import Any
 
+from ..backends.ready import logger
 from ..config import config
 from ..origin import user_frame
 from .policy import MAX_CHANGES, EagerWarning, RecompileWarning
@@ -40,17 +40,16 @@ class Notices:
             )
             warnings.warn(text, RecompileWarning, stacklevel=user_level())
 
-    def recorded(self, why: str, seconds: float) -> None:
+    def recorded(self, why: Callable[[], str], seconds: float) -> None:
         """One line, to the logger and, if the settings say so, to stderr."""
-        logging = sys.modules.get("logging")  # without it, nobody has asked to see this level
-        logger: Any = logging.getLogger("fusejit") if logging is not None else None
-        heard = logging is not None and logger.isEnabledFor(logging.INFO)
+        log = logger()
+        heard = log is not None and log.isEnabledFor(sys.modules["logging"].INFO)
         printed = config.settings.log == "recompiles"
         if not (heard or printed):
             return  # to find the user's line takes 0.1 ms
-        line = f"{self.name}: {why} ({1e3 * seconds:.1f} ms) at {location(user_frame())}"
+        line = f"{self.name}: {why()} ({1e3 * seconds:.1f} ms) at {location(user_frame())}"
         if heard:
-            logger.info(line)
+            log.info(line)
         if printed:
             print(f"fusejit: {line}", file=sys.stderr)
 

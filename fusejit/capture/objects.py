@@ -13,7 +13,7 @@ import functools
 import types
 from typing import TYPE_CHECKING, Any
 
-from ..autodiff.tape import GradientTape
+from ..autodiff.tape import OPENS_TAPE
 from ..backends.llvm.checks import (
     Absent,
     Anything,
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from .reach import Snapshot
 
 _MISSING = object()
-_OPENS_TAPE = GradientTape.__enter__.__code__
 _OF_VARIABLES = frozenset({"name", "trainable"})
 """What a Variable holds beside its value, which is an input."""
 _OF_FUNCTIONS = frozenset(
@@ -50,7 +49,7 @@ class Objects:
     def __init__(self, walk: Snapshot) -> None:
         self._walk = walk
         # Tapes, which are not followed, look at this on behalf of the body.
-        self._attributes = {"trainable"} if walk.runs(_OPENS_TAPE) else set[str]()
+        self._attributes = {"trainable"} if walk.runs(OPENS_TAPE) else set[str]()
         self._dynamic = False
         self._careful = False
         self.compares = False
@@ -102,6 +101,8 @@ class Objects:
     def _names(self, value: Any) -> set[str]:
         names = set(self._attributes)
         if isinstance(value, types.ModuleType):
+            for name in names.intersection(vars(value).get("__later__", ())):
+                getattr(value, name)  # the body would load it, which would be a change
             all_names = self._dynamic and not is_library_module(value)
             everything = {n for n in vars(value) if not _is_dunder(n)} if all_names else set()
             return everything | names & vars(value).keys()

@@ -36,7 +36,7 @@ import enum
 import functools
 import sys
 import types
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -179,7 +179,10 @@ class Snapshot(Leaves):
 
     def walk(self, value: Any, path: str, source: Source, take: Take) -> None:
         """Note the value, and whatever can be reached from it."""
-        if isinstance(value, Tensor):
+        note = _BY_CLASS.get(type(value))
+        if note is not None:  # nearly all values: what follows asks them ten questions
+            note(self, value, path, source, take)
+        elif isinstance(value, Tensor):
             self._tensor(value, path, source, take)
         elif isinstance(value, np.ndarray):
             self._array(value, path, source, take)
@@ -391,3 +394,13 @@ class Snapshot(Leaves):
             self.walk(builtins[name], path, Kept(builtins), Key(name))
         else:
             self.check(path, Kept(builtins), Key(name), same_expectation(None), None, "absent")
+
+
+_BY_CLASS: dict[type, Callable[[Snapshot, Any, str, Source, Take], None]] = {
+    Tensor: Snapshot._tensor,
+    np.ndarray: Snapshot._array,
+    **dict.fromkeys((type(None), bool, int, float, complex, str, bytes), Snapshot._scalar),
+    **dict.fromkeys((list, tuple, dict), Snapshot._container),
+    **dict.fromkeys((types.FunctionType, types.ModuleType, Variable), Snapshot._identity),
+}
+"""How the walk notes a value of exactly this class."""

@@ -245,6 +245,8 @@ def _trace(
         assigned=tuple(weakref.ref(v) for v in recorder.assigned),
         same_as_input={number: positions[value] for number, value in same.items()},
         untaped=recorder.untaped,
+        milliseconds={},
+        exits={},
         place=current(),
         by_value=_by_value(recorder.floats, after),
     )

@@ -52,9 +52,7 @@ class Recorder(dispatch.Handler):
         self._arrays: dict[int, Value | None] = {}
         self._kept: list[object] = []  # ids stay unique
 
-    def finish(
-        self, outputs: Sequence[Value], effects: Sequence[tuple[str, Value]] = ()
-    ) -> Graph:
+    def finish(self, outputs: Sequence[Value], effects: Sequence[tuple[str, Value]] = ()) -> Graph:
         """What was recorded."""
         return self.builder.finish(outputs, effects, fastmath=self._fastmath)
 

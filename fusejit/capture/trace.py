@@ -5,13 +5,12 @@ from __future__ import annotations
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import collector
 from ..autodiff.tags import is_differentiable
 from ..autodiff.tape import GradientTape
 from ..backends.llvm.abi import laid_out
@@ -32,11 +31,11 @@ from ..backends.llvm.checks import (
     Of,
     Slot,
 )
+from ..collector import Hold
 from ..config import config
 from ..device import CPU
 from ..dtypes import TensorType
-from ..frozen import frozen
-from ..ir.devices import alone, is_plain
+from ..frozen import frozen, initialized
 from ..ir.graph import GUARD, Constant, Graph, Node, Value
 from ..op import Array, Op, Params
 from ..tensor import Tensor, detached, wrap
@@ -58,7 +57,7 @@ class Stopped(Exception):
     """A guard did not hold: another path through the function must be taken."""
 
 
-@dataclass(eq=False, repr=False)
+@initialized
 class Program:
     """A recorded graph with everything derived from it, each made when first asked for.
 
@@ -69,7 +68,7 @@ class Program:
     unchanging: frozenset[int] = frozenset()
     """Positions of inputs that are Variables which it does not assign: likely the same arrays at
     the next call, so what is packed from them is kept."""
-    replaced: Mapping[int, int] = field(default_factory=dict)
+    replaced: Mapping[int, int] = MappingProxyType({})
     """Position of an input that is a Variable -> number of the result that it is assigned: that may
     take its memory where nothing else refers to it."""
     on_gpu: bool = False
@@ -78,13 +77,15 @@ class Program:
     @cached_property
     def walked(self) -> bool:
         """Whether Python walks it; else it is one native plan."""
+        from ..ir.devices import is_plain
+
         return self.on_gpu or not is_plain(self.recorded)
 
     @cached_property
     def walk(self) -> Walk:
         from .walk import Walk
 
-        with collector.held_off():
+        with Hold():
             return Walk(self)
 
     @cached_property
@@ -98,9 +99,10 @@ class Program:
 
     @cached_property
     def stages(self) -> dict[str, Graph]:
+        from ..ir.devices import alone
         from ..passes import stages
 
-        with collector.held_off():
+        with Hold():
             if not self.walked:
                 return stages(self.recorded)
             return {**stages(alone(self.recorded)), "recorded": self.recorded}
@@ -122,7 +124,7 @@ class Program:
     def native(self) -> NativePlan:
         from ..backends.llvm.eager import load_plan
 
-        with collector.held_off():
+        with Hold():
             return load_plan(self.plan)
 
     @cached_property
@@ -218,7 +220,7 @@ class Branch:
     numbers: tuple[int, ...]  # of the inputs, see `Numbering`
 
 
-@dataclass(eq=False, repr=False)
+@initialized(kw_only=True)
 class Trace:
     """One path: when it applies, what runs, how results are put together, what is assigned."""
 
@@ -235,14 +237,14 @@ class Trace:
     assigned: tuple[weakref.ref[Variable], ...]
     same_as_input: Mapping[int, int]  # results that are an input object itself -> its position
     untaped: str | None
+    milliseconds: dict[str, float]  # what it took to record, to compile
+    exits: dict[tuple[int, bytes], list[Trace]]
+    """(guard of what runs, what it saw) -> the paths that go on from there"""
     place: str = CPU  # where its calls make tensors
     by_value: tuple[str, ...] = ()  # float arguments that are constants of the plan, and why
-    milliseconds: dict[str, float] = field(default_factory=dict)
     num_compiles: int = 0
     num_loads: int = 0  # kernels found compiled on disk
     branch: Branch | None = None  # None: a root, entered from the top
-    exits: dict[tuple[int, bytes], list[Trace]] = field(default_factory=dict)
-    """(guard of what runs, what it saw) -> the paths that go on from there"""
 
     @property
     def runs(self) -> Program:

@@ -7,7 +7,6 @@ import builtins
 import collections
 import enum
 import functools
-import importlib.util
 import operator
 import os
 import sys
@@ -15,22 +14,19 @@ import types
 import weakref
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..op import RECORD_CODE
 
+T = TypeVar("T")
+
 _PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
 # What sysconfig says of "stdlib" and would take 2 ms to say; "platstdlib" has modules of C only.
 _STANDARD = os.path.realpath(os.path.dirname(os.__file__)) + os.sep
-# Packages that the core calls: what they do on its behalf is not the user's doing.
-_CALLED = tuple(
-    os.path.realpath(folder) + os.sep
-    for name in ("numpy", "optree", "llvmlite", "scipy_openblas64")
-    if (spec := importlib.util.find_spec(name)) is not None
-    for folder in spec.submodule_search_locations or ()
-)
+_CALLED = ("numpy", "optree", "llvmlite", "scipy_openblas64")
+"""Packages that the core calls: what they do on its behalf is not the user's doing."""
 # Written in public ops, as users write theirs: recorded, guarded and reached like user code.
 _WRITTEN_IN_OPS = ("nn", "layers", "train", "data", "demo", "examples", "random.py")
 
@@ -164,7 +160,14 @@ def is_library_file(filename: str) -> bool:
     """The standard library, and the packages that fusejit itself calls."""
     path = os.path.realpath(filename)
     standard = path.startswith(_STANDARD) and "site-packages" not in path
-    return filename.startswith("<frozen") or standard or path.startswith(_CALLED)
+    return filename.startswith("<frozen") or standard or path.startswith(_called())
+
+
+def _called() -> tuple[str, ...]:
+    """Where those of `_CALLED` lie that are loaded. There is no code of others yet, and to look for
+    them would take 0.3 ms of a first call."""
+    modules = [sys.modules[name] for name in _CALLED if name in sys.modules]
+    return tuple(os.path.realpath(folder) + os.sep for m in modules for folder in m.__path__)
 
 
 def is_user_frame(frame: types.FrameType | None) -> bool:
@@ -217,12 +220,12 @@ def is_library_module(module: types.ModuleType) -> bool:
     return first in ("numpy", "optree") or first in sys.stdlib_module_names
 
 
-def by_class(function: Callable[[type], bool]) -> Callable[[type], bool]:
+def by_class(function: Callable[[type], T]) -> Callable[[type], T]:
     """`function`, asked once for each class. No class is kept: one that is made in a function holds
     its decorated methods, and these their plans."""
-    known: dict[int, tuple[bool, weakref.ref[type]]] = {}
+    known: dict[int, tuple[T, weakref.ref[type]]] = {}
 
-    def find(kind: type) -> bool:
+    def find(kind: type) -> T:
         key = id(kind)
         found = known.get(key)
         if found is None:
@@ -259,7 +262,12 @@ def is_known_by_content(kind: type) -> bool:
 def library_files(value: Any) -> list[str] | None:
     """The files of library classes written in Python that the value is an instance of: when code of
     one has run, it may have read attributes that no user code names. None for other values."""
-    kinds = [c for c in type(value).__mro__ if is_written_in_python(c) and is_library_object(c)]
+    return _library_files(type(value))
+
+
+@by_class
+def _library_files(kind: type) -> list[str] | None:
+    kinds = [c for c in kind.__mro__ if is_written_in_python(c) and is_library_object(c)]
     kinds = [c for c in kinds if c.__module__.split(".")[0] != "fusejit"]
     if not kinds:
         return None

@@ -11,7 +11,6 @@ needs nothing from a later one, so what goes back and forth is cut as seldom as 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..device import CPU
 from ..frozen import frozen, replace
@@ -101,7 +100,7 @@ def alone(graph: Graph) -> Graph:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Made:
     """Where a value is made: how many parts come before at least, and the device."""
 
@@ -179,4 +178,3 @@ class _Cutting:
             ),
             tuple(guard for made in run for guard in self.guards.get(made, ())),
         )
-

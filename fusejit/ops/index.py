@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -95,7 +94,7 @@ def nonzero(x: ArrayLike, /) -> tuple[Tensor, ...]:
 
 def as_index(item: Any) -> Any:
     """One item of a key: int, slice, None, Ellipsis, or a Tensor of integers or bools."""
-    if item is None or item is Ellipsis or isinstance(item, slice):
+    if type(item) is slice or type(item) is int or item is None or item is Ellipsis:
         return item
     if isinstance(item, (int, np.integer)) and not isinstance(item, bool):
         return operator.index(item)
@@ -114,7 +113,10 @@ def _axes_of(item: Any) -> int:
     return item.ndim if isinstance(item, Tensor) and item.dtype == BOOL else 1
 
 
-@dataclass(eq=False, repr=False)
+Range = tuple[int, int, int]
+"""Of an axis: where it starts, by what it steps, how many elements that are."""
+
+
 class _Reading:
     """A key, read from left to right: first a slice, then a reshape, then a gather.
 
@@ -123,15 +125,18 @@ class _Reading:
     arrays   the index arrays, and the axis of the reshaped operand that each replaces
     """
 
-    source: Shape
-    advanced: bool  # whether an array is among the items: then ints are index arrays, too
-    ranges: list[tuple[int, int, int]] = field(default_factory=list)
-    shape: list[int] = field(default_factory=list)
-    arrays: list[tuple[int, Tensor]] = field(default_factory=list)
-    last_array: int = -1
-    separated: bool = False  # whether something stands between two index arrays
+    def __init__(self, source: Shape, items: list[Any]) -> None:
+        self.source = source
+        # Whether an array is among the items: then ints are index arrays, too.
+        self.advanced = any(isinstance(item, Tensor) for item in items)
+        self.ranges: list[Range] = []
+        self.shape: list[int] = []
+        self.arrays: list[tuple[int, Tensor]] = []
+        self.last_array = -1
+        self.separated = False  # whether something stands between two index arrays
+        self._read(items)
 
-    def read(self, items: list[Any]) -> None:
+    def _read(self, items: list[Any]) -> None:
         missing = len(self.source) - sum(map(_axes_of, items))
         if missing < 0:
             raise AxisError(
@@ -155,11 +160,9 @@ class _Reading:
                     self.last_array = place
 
     def _slice(self, item: slice) -> None:
-        extent = self.source[len(self.ranges)]
-        start, stop, step = item.indices(extent)
-        length = len(range(start, stop, step))
-        self.ranges.append((start, step, length) if length else (0, 1, 0))
-        self.shape.append(length)
+        taken = _range_of(item, self.source[len(self.ranges)])
+        self.ranges.append(taken)
+        self.shape.append(taken[2])
 
     def _pick(self, item: int | Tensor) -> None:
         axis = len(self.ranges)
@@ -198,6 +201,20 @@ class _Reading:
             self._whole(indices)
 
 
+_SLICES = frozenset({slice})
+
+
+def _range_of(item: slice, extent: int) -> Range:
+    start, stop, step = item.indices(extent)
+    length = len(range(start, stop, step))
+    return (start, step, length) if length else (0, 1, 0)
+
+
+def _sliced(x: Tensor, ranges: tuple[Range, ...]) -> Tensor:
+    whole = ranges == tuple([(0, 1, n) for n in x.shape])
+    return x if whole else slice_(x, ranges=ranges)
+
+
 def getitem(x: ArrayLike, key: Any) -> Tensor:
     """x[key], with NumPy's meaning of ints, slices, None, ..., masks and integer arrays.
 
@@ -210,15 +227,16 @@ def getitem(x: ArrayLike, key: Any) -> Tensor:
         ([[3, 1], [6, 4]], [5, 6], [4, 1])
     """
     x = asarray(x)
+    given = key if isinstance(key, tuple) else (key,)
+    if len(given) <= x.ndim and _SLICES.issuperset(map(type, given)):  # most keys
+        taken = tuple(map(_range_of, given, x.shape))
+        return _sliced(x, taken + tuple([(0, 1, n) for n in x.shape[len(given) :]]))
     with beside(x):
-        items = [as_index(item) for item in (key if isinstance(key, tuple) else (key,))]
-        if sum(item is Ellipsis for item in items) > 1:
+        items = [as_index(item) for item in given]
+        if len([item for item in items if item is Ellipsis]) > 1:
             raise AxisError("index: at most one ellipsis (...) is allowed.")
-        reading = _Reading(x.shape, any(isinstance(item, Tensor) for item in items))
-        reading.read(items)
-    if reading.ranges != [(0, 1, n) for n in x.shape]:
-        x = slice_(x, ranges=tuple(reading.ranges))
-    x = reshape(x, reading.shape)
+        reading = _Reading(x.shape, items)
+    x = reshape(_sliced(x, tuple(reading.ranges)), tuple(reading.shape))
     if not reading.arrays:
         return x
     axes = [axis for axis, _ in reading.arrays]

@@ -126,15 +126,20 @@ def normalize_axes(name: str, axis: int | Sequence[int] | None, rank: int) -> tu
 
 def normalized_list(name: str, axis: int | Sequence[int], rank: int) -> list[int]:
     """Axes in the order given."""
-    given = axis if isinstance(axis, Iterable) else [axis]
-    return [normalize_axis(name, a, rank) for a in given]
+    return [normalize_axis(name, a, rank) for a in _listed(axis)]
+
+
+def _listed(given: int | Iterable[int]) -> Iterable[int]:
+    """What is given as one or several; to ask whether a tuple is an Iterable takes 1 us."""
+    if isinstance(given, (tuple, list)):
+        return given
+    return given if isinstance(given, Iterable) else (given,)
 
 
 def as_shape(name: str, shape: int | Sequence[int]) -> Shape:
     """A shape from an int or a sequence of ints; ShapeError if one is negative."""
-    extents = shape if isinstance(shape, Iterable) else [shape]
-    wanted = tuple(operator.index(n) for n in extents)
-    if any(n < 0 for n in wanted):
+    wanted = tuple([operator.index(n) for n in _listed(shape)])
+    if wanted and min(wanted) < 0:
         raise ShapeError(f"{name}: expected a shape of non-negative extents, got {wanted}.")
     return wanted
 
@@ -142,10 +147,13 @@ def as_shape(name: str, shape: int | Sequence[int]) -> Shape:
 def reshape(x: ArrayLike, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Tensor:
     """x under another shape, in row-major order; one extent may be -1. ShapeError if none fits."""
     x = asarray(x)
-    wanted = [operator.index(n) for n in (shape if isinstance(shape, Iterable) else [shape])]
-    known = math.prod(n for n in wanted if n != -1)
-    if wanted.count(-1) == 1 and known and x.size % known == 0:
-        wanted[wanted.index(-1)] = x.size // known
+    if shape == x.shape:
+        return x
+    wanted = [operator.index(n) for n in _listed(shape)]
+    if wanted.count(-1) == 1:
+        known = math.prod([n for n in wanted if n != -1])
+        if known and x.size % known == 0:
+            wanted[wanted.index(-1)] = x.size // known
     if any(n < 0 for n in wanted) or math.prod(wanted) != x.size:
         raise ShapeError(f"reshape: cannot make shape {tuple(wanted)} of {x.type}.")
     return x if tuple(wanted) == x.shape else reshape_(x, shape=tuple(wanted))

@@ -272,7 +272,8 @@ def test_hand_written_modules_bind_addresses_when_they_are_loaded(cache: Path) -
 
 _PROGRAM = """
 import sys, numpy as np, fusejit as fj
-from fusejit.backends.llvm import jit, ready
+from fusejit.backends import ready
+from fusejit.backends.llvm import jit
 f = fj.function(lambda x, w: fj.tanh(x @ w) * 2.0)
 x = fj.ones((4, 4))
 first, again = f(x, x), f(x, x)

@@ -8,7 +8,7 @@ from tests.test_startup import run
 
 BEGIN = """
 import gc, os, threading, time, fusejit as fj
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 from fusejit.capture import calls
 
 def until(condition):
@@ -88,7 +88,7 @@ def test_llvm_is_not_called_by_the_thread_that_interrupts_reach() -> None:
     program = """
 import fusejit as fj, threading
 from llvmlite.binding import ffi
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 from fusejit.capture import calls
 callers = set()
 ffi.register_lock_callback(lambda: callers.add(threading.current_thread()), lambda: None)
@@ -101,3 +101,56 @@ f.asm(fj.zeros(2))
 print(len(callers) > 0, threading.main_thread() in callers, ready._beginners)
 """
     assert run(program, "") == "True False set()\n"
+
+
+def test_collection_goes_on_when_the_plan_is_made_or_cannot_be() -> None:
+    program = """
+f(fj.zeros(3))
+assert until(gc.isenabled)
+calls.ahead = lambda *what: False  # no more threads
+f(fj.zeros(4))
+print(gc.isenabled(), f.num_traces)
+"""
+    assert run(BEGIN + program, "") == "True 3\n"
+
+
+def test_a_thread_that_logs_does_not_hold_up_a_fork() -> None:
+    """logging prepares for forks by taking a lock: after us, if it was loaded after us."""
+    program = """
+heard = []
+def listen():
+    import logging
+    class Listener(logging.Handler):
+        def emit(self, record):
+            heard.append(record.getMessage())
+    logger = logging.getLogger("fusejit")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(Listener())
+
+def say(reason, meanwhile):
+    started, go = threading.Event(), threading.Event()
+    def work():
+        started.set()
+        go.wait()
+        time.sleep(0.05)  # the fork has begun
+        objects._say(reason)
+    ready.ahead(ready.Once(work), lambda: None)
+    started.wait()
+    meanwhile()
+    threading.Timer(0.01, go.set).start()
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+    assert not [t for t in threading.enumerate() if "fusejit" in t.name]
+
+assert "logging" not in sys.modules
+say("by the worker, at once", listen)
+f(fj.zeros(5))
+assert until(lambda: ready._workers)
+say("by the worker", lambda: None)
+say("by a beginner", lambda: None)
+print([text for text in heard if text.startswith("by")])
+"""
+    head = "import sys\nfrom fusejit.backends import objects\n"
+    assert run(BEGIN + head + program, "") == "['by the worker', 'by a beginner']\n"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 import fusejit as fj
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 from fusejit.backends.llvm.eager import MAX_PLANS
 from fusejit.backends.llvm.runtime import native_code
 

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import fusejit as fj
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 from fusejit.capture.function import Function
 from tests.capture.helpers import X, same
 

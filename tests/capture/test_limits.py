@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 import fusejit as fj
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 from fusejit.backends.llvm.jit import statistics
 from fusejit.capture.reach import Snapshot
 from tests.capture.helpers import X, same

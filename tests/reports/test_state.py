@@ -144,7 +144,7 @@ def test_a_global_number_is_set() -> None:
 
 RUN = """
 import fusejit as fj, outer
-from fusejit.backends.llvm import ready
+from fusejit.backends import ready
 found = [outer.combine(fj.ones(3)) for _ in range(3)]
 assert outer.combine.num_traces == 1
 ready._finish()  # what compiles behind the plan counts as well

@@ -117,9 +117,7 @@ def _gpu(device: str) -> Gpu:
     return gpu(int(device.rpartition(":")[2]))
 
 
-def _one_op(
-    op: Op, arrays: Sequence[Any], params: Mapping[str, Any], device: str
-) -> Loaded | None:
+def _one_op(op: Op, arrays: Sequence[Any], params: Mapping[str, Any], device: str) -> Loaded | None:
     """None if NumPy runs the op, or its output types depend on values."""
     types = [TensorType(a.dtype, a.shape) for a in arrays]
     if op.infer(types, params) is None:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from ..ready import Once
 from .abi import pointer
-from .ready import Once
 from .target import host
 
 _SYMBOLS = {

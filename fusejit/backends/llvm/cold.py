@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...op import Array, Contraction, Elementwise, Op
 from ..evaluated import evaluated
-from .ready import native_is_ready
+from ..ready import native_is_ready
 
 if TYPE_CHECKING:
     from .eager import CpuBackend
@@ -36,7 +36,7 @@ class ColdBackend:
         self.apply: Callable[[Op, Sequence[Array], Mapping[str, Any]], Any] = self._apply
         self._spent = 0.0
         self._compiled: CpuBackend | None = None
-        self._evaluated: dict[object, tuple[Elementwise, Sequence[Array], Mapping[str, Any]]] = {}
+        self._evaluated: dict[object, tuple[Op, Sequence[Array], Mapping[str, Any]]] = {}
         self._ready: set[object] = set()
 
     def _apply(self, op: Op, arrays: Sequence[Array], params: Mapping[str, Any]) -> Any:
@@ -48,7 +48,7 @@ class ColdBackend:
             result = evaluated(op, arrays, params)
             self._spent += time.perf_counter() - began
             if result is not None:
-                if isinstance(op, Elementwise):
+                if isinstance(op, Elementwise | Contraction):
                     self._evaluated.setdefault(key, (op, arrays, params))
                 return result
         if self._spent >= ENOUGH:
@@ -59,7 +59,7 @@ class ColdBackend:
         """Make the kernels of what has been evaluated; what is left out stays evaluated."""
         while self._evaluated:
             key, call = self._evaluated.popitem()
-            self._native().apply(*call)
+            self._native().prepare(*call)
             self._ready.add(key)
 
     def _native(self) -> CpuBackend:

@@ -69,6 +69,14 @@ class CpuBackend:
         assert isinstance(results, list), "a one-op plan has no guards"
         return results[0] if len(results) == 1 else tuple(results)
 
+    def prepare(self, op: Op, arrays: Sequence[Array], params: Mapping[str, Any]) -> None:
+        """Do all that a first `apply` does beside computing; of large products only their plan is
+        made once, and nobody knows whether they come again."""
+        if isinstance(op, Contraction):
+            product(*arrays)
+        else:
+            self.apply(op, arrays, params)
+
     def _unplanned(self, key: object, op: Op, arrays: Sequence[Array]) -> Array | None:
         """A product at sizes that were met a few times at most; None for anything else."""
         few = isinstance(op, Contraction) and self._met[key] < WITHOUT_PLAN

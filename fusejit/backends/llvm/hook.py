@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable
-from functools import cache
+from collections.abc import Callable, Mapping
+from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
 from . import abi
 from .native import slot_offset
-from .ready import native_is_ready
 
+_HEARD = ("call", "c_call")
 PLACES = 1024
 """Code objects to pass over: one takes the place of another of the same low bits, which is then
 asked for again. A recording meets some 60. `kernels/llvm/hook.ll` has the number, too."""
@@ -34,12 +34,13 @@ class Hook:
 
     def __init__(self, function: Callable[[FrameType, str, Any], None]) -> None:
         self._function = function
-        self._table = (ctypes.c_void_p * PLACES)()
+        self._table = _Table.from_buffer_copy(_always)
         self._address = ctypes.addressof(self._table)
-        self._start = _starter() if native_is_ready() else None
+        self._start = _native[-1] if _native else None
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
-        self._function(frame, event, arg)
+        if event in _HEARD:  # before there is native code it gets the others, too
+            self._function(frame, event, arg)
 
     def start(self) -> None:
         """Hear of what this thread calls from now on; sys.setprofile(None) ends it."""
@@ -48,13 +49,18 @@ class Hook:
         else:
             self._start(self)
 
-    def pass_over(self, code: CodeType) -> None:
-        """Hear no more of what this code calls, nor of its own calls. It must outlive the hook."""
-        self._table[(id(code) >> 4) % PLACES] = id(code)
+    def pass_over(self, code: CodeType, always: bool = False) -> None:
+        """Hear no more of what this code calls, nor of its own calls: this hook, or all that will
+        be made as well. The code must live on."""
+        for table in (self._table, _always) if always else (self._table,):
+            table[(id(code) >> 4) % PLACES] = id(code)
 
+
+_Table = ctypes.c_void_p * PLACES
+_always = _Table()
 
 _table = ctypes.c_int64(slot_offset(Hook, "_address"))
-_names = (ctypes.py_object * 2)(ctypes.py_object("call"), ctypes.py_object("c_call"))
+_names = (ctypes.py_object * 2)(ctypes.py_object(_HEARD[0]), ctypes.py_object(_HEARD[1]))
 _none = ctypes.py_object(None)
 
 SYMBOLS = {
@@ -65,15 +71,11 @@ SYMBOLS = {
 """What the native function is linked with."""
 
 
-@cache
-def _starter() -> Callable[[Hook], None]:
-    """Installs a hook natively."""
-    from .runtime import native_code
+_native: list[Callable[[Hook], None]] = []
+"""At most one: what installs a hook natively, once there is native code."""
 
+
+def attach(code: Mapping[str, int]) -> None:
+    """Have hooks installed natively, by the native module's entry points."""
     install = abi.c_api("PyEval_SetProfile", None, ctypes.c_void_p, ctypes.py_object)
-    place = native_code()["hook"]
-
-    def start(hook: Hook) -> None:
-        install(place, hook)
-
-    return start
+    _native.append(partial(install, code["hook"]))

@@ -16,8 +16,8 @@ from typing import Any
 
 from ...errors import LoweringError
 from ..base import Kernel, Loop
+from ..ready import undisturbed
 from . import codegen, loops, reductions
-from .ready import undisturbed
 from .target import Target, binding, host, machine
 
 

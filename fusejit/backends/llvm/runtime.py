@@ -23,10 +23,10 @@ from ...errors import LoweringError
 from ..base import Kernel, Loop
 from ..donate import first_write, work_from
 from ..plan import Code, Guard, Matmul, Opaque, Operand, Pack, Plan, Role, Slot, Step, Strip
+from ..ready import Once, note_native, own_threads
 from . import abi, blocks, matmul, threads
 from .abi import kernels_text
 from .frames import LINE, Blueprint, new_frame
-from .ready import Once, note_native, own_threads
 from .target import host
 
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -120,15 +120,16 @@ _EXPORTS = (
 @Once
 def native_code() -> dict[str, int]:
     """The addresses of the runtime's entry points. The first call compiles or finds them."""
-    from .hook import SYMBOLS
+    from . import hook
     from .jit import link
 
     parts = [threads.text(), *(kernels_text(f"llvm/{name}.ll") for name in _FILES)]
     exports = (*_EXPORTS, *blocks.EXPORTS, *threads.EXPORTS)
     own = {"own.threads": ctypes.addressof(own_threads)}
-    code = link("\n".join(parts), exports, abi.symbols() | SYMBOLS | own)
+    code = link("\n".join(parts), exports, abi.symbols() | hook.SYMBOLS | own)
     blocks.start(code)
     threads.attach(code)
+    hook.attach(code)
     note_native()
     return code
 

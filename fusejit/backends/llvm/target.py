@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from .ready import undisturbed
+from ..ready import undisturbed
 
 # Vectors of 64 bytes need masks for every element size (bw, vl) and 64-bit conversions (dq).
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})

@@ -12,6 +12,7 @@ import contextlib
 import ctypes
 import functools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -73,27 +74,28 @@ own_threads = ctypes.c_int64(0)
 _lock = threading.Lock()
 
 
-def ahead(once: Once[Any], afterwards: Callable[[], None]) -> None:
-    """Begin to compute `once`, `afterwards` what nobody waits for, in the background, if there can
-    be a thread, and go on.
-    """
+def ahead(once: Once[Any], afterwards: Callable[[], None]) -> bool:
+    """Begin to compute `once`, `afterwards` what nobody waits for, in the background, and go on.
+    False if there can be no thread."""
+    _survive_forks()
     with _lock:
         if _workers:
             _workers[0].give(once, afterwards)
-            return
+            return True
 
     def begin() -> None:
         _compute(once, afterwards)
         _hire()
         _beginners.discard(thread)
 
-    _survive_forks()
     thread = threading.Thread(target=begin, name="fusejit-ahead")
     _beginners.add(thread)
     try:
         thread.start()
     except RuntimeError:  # no more threads, or the interpreter is about to end
         _beginners.discard(thread)
+        return False
+    return True
 
 
 def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
@@ -188,15 +190,32 @@ def _end_well() -> None:
     atexit.register(_dismiss)
 
 
-@Once
-def _survive_forks() -> None:
-    """A child has no such threads, and would wait for the locks that they hold: finish first."""
-    if hasattr(os, "register_at_fork"):
-        # What is registered last runs first, and logging's part takes a lock that a thread which
-        # logs would wait for, while the fork waits for the thread. So that must be registered now.
-        import logging  # noqa: F401, 2 ms
+_prepared: list[Any] = []
+"""What logging was when this module last prepared for forks: None if it was not loaded."""
 
+
+def _survive_forks() -> None:
+    """A child has no such threads, and would wait for the locks that they hold: finish first.
+
+    What is registered last runs first, and logging, when it is imported, registers to take a lock.
+    So this must be registered again then: a thread that logs would wait for the lock, and the fork
+    for the thread. To import logging first would take 2 ms of the first call.
+    """
+    logging = sys.modules.get("logging")
+    if logging not in _prepared and hasattr(os, "register_at_fork"):
         os.register_at_fork(before=_finish)
+        _prepared.append(logging)
+
+
+def logger() -> Any:
+    """The logger of fusejit; None where logging is not loaded, so that nobody listens. In threads
+    of fusejit's own also where it was loaded only now: see `_survive_forks`."""
+    logging = sys.modules.get("logging")
+    thread = threading.current_thread()
+    ours = isinstance(thread, _Worker) or thread in _beginners
+    if logging is None or (ours and logging not in _prepared):
+        return None
+    return logging.getLogger("fusejit")
 
 
 def _finish() -> None:

@@ -1,0 +1,74 @@
+"""The collector is held off as long as anybody asks for it, and then is as it was."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from fusejit.collector import Hold
+
+
+@pytest.fixture(autouse=True)
+def on() -> Iterator[None]:
+    assert gc.isenabled()
+    yield
+    assert gc.isenabled()
+
+
+def test_the_last_of_several_holds_ends_it() -> None:
+    with Hold():
+        other = Hold()
+        with Hold():
+            assert not gc.isenabled()
+    assert not gc.isenabled()
+    other.release()
+    assert gc.isenabled()
+    other.release()
+    with Hold():
+        other.release()
+        assert not gc.isenabled()
+
+
+def test_a_hold_that_nobody_has_any_more_is_none() -> None:
+    hold = Hold()
+    assert not gc.isenabled()
+    del hold
+    assert gc.isenabled()
+    with pytest.raises(ValueError), Hold():
+        raise ValueError
+
+
+def test_what_was_off_stays_off() -> None:
+    gc.disable()
+    try:
+        with Hold():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.enable()
+
+
+def test_one_thread_may_end_what_another_began() -> None:
+    hold = Hold()
+    thread = threading.Thread(target=hold.release)
+    thread.start()
+    thread.join()
+    assert gc.isenabled()
+
+
+def test_holds_of_many_threads() -> None:
+    def run() -> None:
+        for _ in range(1000):
+            with Hold():
+                seen.add(gc.isenabled())
+
+    seen: set[bool] = set()
+    threads = [threading.Thread(target=run) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert seen == {False}
