@@ -20,7 +20,6 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from cases import Case, by_name
@@ -162,13 +161,14 @@ def _memory(peer: Peer, small: Case, large: Case) -> Request:
     before = _status("VmRSS")
     call = call_of(large, function, peer.inputs(large))
     call()
-    Path("/proc/self/clear_refs").write_text("5")
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")
     call()
     return {"peak": _status("VmHWM") - before}
 
 
 def _status(name: str) -> int:
     """A line of /proc/self/status, in bytes."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    found = next(line for line in lines if line.startswith(name + ":"))
+    with open("/proc/self/status") as file:
+        found = next(line for line in file if line.startswith(name + ":"))
     return 1024 * int(found.split()[1])
