@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
-import threading
+import os
+from _thread import get_ident
 
-_lock = threading.RLock()  # what a signal runs may come here again
-_holds = 0
-_collecting = False  # whether it was on before the first of them
+_holds: dict[int, int] = {}
+"""Who holds it off: the ids of the holds, and the threads that began them."""
+_collecting = False
+"""Whether it is to be switched on after the last of them."""
 
 
 class Hold:
@@ -19,26 +21,22 @@ class Hold:
     the last of several holds, in whichever threads, puts it back to where the first found it.
     """
 
-    __slots__ = ("_held",)
+    __slots__ = ()
+
+    # CPython changes threads, and raises what signals ask for, after calls only (see
+    # `dispatch.push`): no lock is needed here, which a fork might find taken.
 
     def __init__(self) -> None:
-        global _holds, _collecting
-        self._held = False
-        with _lock:
-            if not _holds:
-                _collecting = gc.isenabled()
-            self._held, _holds = True, _holds + 1
+        global _collecting
+        _holds[id(self)] = get_ident()
+        if gc.isenabled():
+            _collecting = True
             gc.disable()
 
     def release(self) -> None:
         """Collect again, unless others hold it off. Once is enough, more does no harm."""
-        global _holds
-        with _lock:
-            if not self._held:
-                return
-            self._held, _holds = False, _holds - 1
-            if not _holds and _collecting:
-                gc.enable()
+        _holds.pop(id(self), None)
+        _end()
 
     __del__ = release
 
@@ -47,3 +45,22 @@ class Hold:
 
     def __exit__(self, *exception: object) -> None:
         self.release()
+
+
+def _end() -> None:
+    global _collecting
+    if _collecting and not _holds:
+        _collecting = False
+        gc.enable()
+
+
+def _after_fork() -> None:
+    """Other threads, and with them their holds, are not there in a child."""
+    own = get_ident()
+    for hold in [hold for hold, thread in _holds.items() if thread != own]:
+        del _holds[hold]
+    _end()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gc
+import os
 import threading
 from collections.abc import Iterator
 
 import pytest
 
 from fusejit.collector import Hold
+from tests.test_startup import run
 
 
 @pytest.fixture(autouse=True)
@@ -72,3 +74,34 @@ def test_holds_of_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert seen == {False}
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_child_has_no_holds_of_threads_that_it_has_not() -> None:
+    program = """
+import gc, os, threading
+from fusejit.collector import Hold
+
+def fork(expected):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if gc.isenabled() is expected else 1)
+    assert os.waitpid(child, 0)[1] == 0
+
+held, done = threading.Event(), threading.Event()
+def hold():
+    with Hold():
+        held.set()
+        done.wait()
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+assert not gc.isenabled()
+fork(True)
+with Hold():
+    fork(False)
+done.set()
+thread.join()
+print(gc.isenabled())
+"""
+    assert run(program, "") == "True\n"

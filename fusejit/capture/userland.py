@@ -166,8 +166,8 @@ def is_library_file(filename: str) -> bool:
 def _called() -> tuple[str, ...]:
     """Where those of `_CALLED` lie that are loaded. There is no code of others yet, and to look for
     them would take 0.3 ms of a first call."""
-    modules = [sys.modules[name] for name in _CALLED if name in sys.modules]
-    return tuple(os.path.realpath(folder) + os.sep for m in modules for folder in m.__path__)
+    paths = [getattr(sys.modules.get(name), "__path__", ()) for name in _CALLED]
+    return tuple(os.path.realpath(folder) + os.sep for path in paths for folder in path)
 
 
 def is_user_frame(frame: types.FrameType | None) -> bool:

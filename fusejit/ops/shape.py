@@ -147,8 +147,6 @@ def as_shape(name: str, shape: int | Sequence[int]) -> Shape:
 def reshape(x: ArrayLike, /, shape: int | Sequence[int], *, copy: bool | None = None) -> Tensor:
     """x under another shape, in row-major order; one extent may be -1. ShapeError if none fits."""
     x = asarray(x)
-    if shape == x.shape:
-        return x
     wanted = [operator.index(n) for n in _listed(shape)]
     if wanted.count(-1) == 1:
         known = math.prod([n for n in wanted if n != -1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import re
 import sys
 import threading
@@ -15,6 +14,7 @@ import pytest
 import fusejit as fj
 from fusejit import dispatch
 from fusejit.op import OPS, opaque
+from tests.collecting import collect
 
 
 def test_gradient_of_a_watched_tensor() -> None:
@@ -321,11 +321,11 @@ def test_memory_is_flat_over_many_steps() -> None:
 
     for _ in range(500):
         step()
-    gc.collect()
+    collect()
     before = sys.getallocatedblocks()
     for _ in range(10_000):
         step()
-    gc.collect()
+    collect()
     assert sys.getallocatedblocks() - before < 1_000
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import tracemalloc
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,6 +13,7 @@ from fusejit.backends.llvm import jit
 from fusejit.backends.llvm.runtime import NativePlan, load
 from fusejit.backends.plan import Guard, Matmul, Opaque, Operand, Plan, Role, Slot, Step
 from fusejit.scalar import F32, DType, Expr, trace
+from tests.collecting import collect
 
 Array = np.ndarray[Any, Any]
 
@@ -115,11 +115,11 @@ def leaks(function: Callable[[], object], rounds: int) -> bool:
     try:
         for _ in range(rounds // 10):
             function()
-        gc.collect()
+        collect()
         before = tracemalloc.get_traced_memory()[0]
         for _ in range(rounds):
             function()
-        gc.collect()
+        collect()
         return tracemalloc.get_traced_memory()[0] - before > 15 * rounds
     finally:
         tracemalloc.stop()

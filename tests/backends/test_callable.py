@@ -30,6 +30,7 @@ from tests.backends.functions import (
     tensor,
 )
 from tests.backends.plans import Array, Writer, add_plan
+from tests.collecting import collect
 
 # ---- the class
 
@@ -95,7 +96,7 @@ def test_wraps_and_copies_do_no_harm() -> None:
     functools.update_wrapper(g, f)
     f.__dict__.clear()
     del f
-    gc.collect()
+    collect()
     assert g(tensor(X), tensor(Y))._data.tolist() == [1, 3, 5, 7]
     with pytest.raises(TypeError):
         copy.copy(g)
@@ -287,12 +288,12 @@ def test_a_call_may_replace_what_it_runs_on() -> None:
     def slow(*args: Any) -> str:
         count[0] += 1
         refresh()
-        gc.collect()
+        collect()
         return "slow"
 
     def step(x: Array, out: Array) -> None:
         refresh()
-        gc.collect()
+        collect()
         out[...] = x
 
     def refresh() -> None:
@@ -304,7 +305,7 @@ def test_a_call_may_replace_what_it_runs_on() -> None:
     def finish(outputs: list[Any]) -> Any:
         uninstall(f)
         refresh()
-        gc.collect()
+        collect()
         return outputs[0]
 
     refresh()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import weakref
 
 import numpy as np
@@ -26,6 +25,7 @@ from fusejit.backends.llvm.checks import (
 from fusejit.scalar import F64
 from tests.backends.functions import BOTH, Node, Tensor, X, Y, entry, function, is_slow, tensor
 from tests.backends.plans import Array, Writer, add_plan
+from tests.collecting import collect
 
 
 def test_array_inputs() -> None:
@@ -89,7 +89,7 @@ def test_an_input_lives_while_the_plan_runs() -> None:
 
     def drop(x: Array) -> None:
         world.clear()
-        gc.collect()
+        collect()
 
     w = Writer()
     x = w.input(1000)

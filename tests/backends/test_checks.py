@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import enum
-import gc
 import itertools
 import types
 import weakref
@@ -52,6 +51,7 @@ from tests.backends.functions import (
     tensor,
 )
 from tests.backends.plans import Writer, add_plan, f32
+from tests.collecting import collect
 
 
 def holds(source: Source, take: Take = Itself(), expect: Expect = Anything(), *args: Any) -> bool:  # noqa: B008
@@ -310,5 +310,5 @@ def test_a_value_that_its_own_len_drops() -> None:
         assert not is_slow(function(one))
         assert not world
         del source, one
-    gc.collect()
+    collect()
     assert len(gone) == 2

@@ -42,6 +42,7 @@ from tests.backends.functions import (
     tensor,
 )
 from tests.backends.plans import Array, Writer, add_plan, leaks
+from tests.collecting import collect
 
 # ---- the class
 
@@ -61,10 +62,10 @@ def test_a_plan_is_freed_with_all_it_holds() -> None:
     freed = weakref.ref(plan), weakref.ref(step)
     run = plan.run
     del plan, w, step
-    gc.collect()
+    collect()
     assert freed[0]() is None and run([])[0][0] == 1  # type: ignore[index]
     del run
-    gc.collect()
+    collect()
     assert freed[1]() is None
 
 
@@ -81,7 +82,7 @@ def test_a_cycle_through_a_python_step_is_collected() -> None:
     node.plan = w.load()
     freed = weakref.ref(node)
     del node, w
-    gc.collect()
+    collect()
     assert freed() is None
 
 
@@ -166,13 +167,13 @@ def test_cycles_through_the_native_state_are_collected() -> None:
     h(tensor(X), tensor(Y))
     freed = [weakref.ref(x) for x in (f, g, h)]
     del f, g, h
-    gc.collect()
+    collect()
     assert [ref() for ref in freed] == [None] * 3
 
 
 def test_many_calls_do_not_leak() -> None:
     f, x, y = adder(), tensor(X), tensor(Y)
-    gc.collect()
+    collect()
     before = [sys.getrefcount(v) for v in (x, x._data, Tensor, f)]
     assert not leaks(lambda: f(x, y), 100_000)
     assert [sys.getrefcount(v) for v in (x, x._data, Tensor, f)] == before
@@ -215,7 +216,7 @@ def test_every_way_through_a_call_does_not_leak() -> None:
             f.slow_calls.clear()
 
     counted = (x, y, x._data, y._data, Tensor, world, F32)
-    gc.collect()
+    collect()
     before = [sys.getrefcount(v) for v in counted]
     assert not leaks(round_, 2_000)
     assert slow[0] == 2_200 * 2 * 5

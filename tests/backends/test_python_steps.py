@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 
 import numpy as np
@@ -12,6 +11,7 @@ from fusejit.backends.llvm.runtime import NativePlan
 from fusejit.backends.plan import Opaque, Operand, Step
 from fusejit.errors import LoweringError
 from tests.backends.plans import Array, Writer, f32, outputs
+from tests.collecting import collect
 
 X, Y = f32([0, 1, 2, 3]), f32([1, 2, 3, 4])
 
@@ -46,7 +46,7 @@ def test_views_outlive_the_plan() -> None:
     plan = w.load()
     plan.run([f32([1, 2])])
     del plan, w
-    gc.collect()
+    collect()
     seen[1][...] = 3
     assert seen[0].tolist() == [1, 2] and seen[1].sum() == 3000 and seen[2].tolist() == [7]
 
@@ -127,7 +127,7 @@ def test_a_python_step_may_change_the_list_of_inputs() -> None:
 
     def drop(x: Array) -> None:
         given.clear()
-        gc.collect()
+        collect()
 
     w = Writer()
     x, out = w.input(1000), w.output(1000)

@@ -5,7 +5,6 @@ python -m tests.capture.bounded RUN COUNT
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 import warnings
@@ -18,6 +17,7 @@ import fusejit as fj
 from fusejit.backends import ready
 from fusejit.backends.llvm.eager import MAX_PLANS
 from fusejit.backends.llvm.runtime import native_code
+from tests.collecting import collect
 
 GROWTH = 20.0
 """MiB that a run may add once it is warm: caches that fill up, and pages that malloc keeps."""
@@ -25,7 +25,7 @@ GROWTH = 20.0
 
 def resident() -> float:
     """MiB of this process in memory."""
-    gc.collect()
+    collect()
     with open("/proc/self/statm") as file:
         return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 

@@ -6,7 +6,6 @@ python -X dev -W error -m tests.capture.everything
 from __future__ import annotations
 
 import faulthandler
-import gc
 import multiprocessing
 import os
 import sys
@@ -19,6 +18,7 @@ import numpy as np
 
 import fusejit as fj
 from tests.capture.helpers import close, same
+from tests.collecting import collect
 
 X = fj.constant(np.linspace(-1.0, 1.5, 24, dtype=np.float32).reshape(4, 6))
 
@@ -171,7 +171,7 @@ def main() -> None:
     for part in PARTS:
         part()
         fj.clear_caches()
-        gc.collect()
+        collect()
     assert not failures, failures
     faulthandler.cancel_dump_traceback_later()
 

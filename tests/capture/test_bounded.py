@@ -7,7 +7,6 @@ which has as many as its programs have kernels that differ in more than sizes an
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import weakref
@@ -21,6 +20,7 @@ import fusejit as fj
 from fusejit.backends import ready
 from fusejit.capture.function import Function
 from tests.capture.helpers import X, same
+from tests.collecting import collect
 
 ROOT = Path(__file__).parent.parent.parent
 COUNTS = {
@@ -129,6 +129,6 @@ def test_what_is_deleted_is_freed(make: Callable[[], list[Any]]) -> None:
 
     refs = watched()
     ready._finish()  # what is being compiled is held until then
-    gc.collect()
-    gc.collect()
+    collect()
+    collect()
     assert [ref() for ref in refs if ref() is not None] == []

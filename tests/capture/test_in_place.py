@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import pickle
 import threading
 import weakref
@@ -16,6 +15,7 @@ import pytest
 import fusejit as fj
 from tests.backends.plans import leaks
 from tests.capture.in_place import LARGE, SIZES, SMALL, accumulator, numbers, place
+from tests.collecting import collect
 
 
 @SIZES
@@ -275,7 +275,7 @@ def test_pickled_and_deleted() -> None:
     np.testing.assert_array_equal(pickle.loads(text).numpy(), content)
     kept = weakref.ref(w._value)
     del w, add
-    gc.collect()
+    collect()
     assert kept() is None
 
 

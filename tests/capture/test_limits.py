@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import gc
 import os
 import signal
 import sys
@@ -20,6 +19,7 @@ from fusejit.backends import ready
 from fusejit.backends.llvm.jit import statistics
 from fusejit.capture.reach import Snapshot
 from tests.capture.helpers import X, same
+from tests.collecting import collect
 
 pytestmark = pytest.mark.usefixtures("no_object_cache")
 
@@ -127,11 +127,11 @@ def test_unrolling_compiles_the_same_kernels_backwards() -> None:
 
 
 def _dies(make: Any) -> bool:
-    gc.collect()
+    collect()
     refs = make()
     ready._finish()  # what is being compiled is held until then
-    gc.collect()
-    gc.collect()
+    collect()
+    collect()
     return all(ref() is None for ref in refs)
 
 
@@ -193,11 +193,11 @@ def test_many_signatures_keep_memory_bounded() -> None:
         pytest.skip("needs /proc")
     for n in range(100):
         f(fj.ones(n + 1), n)
-    gc.collect()
+    collect()
     before = resident()
     for n in range(100, 500):
         f(fj.ones(n + 1), n)
-    gc.collect()
+    collect()
     assert len(f.signatures()) <= 64
     assert resident() - before < 20 * 2**20
 

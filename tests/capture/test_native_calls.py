@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 from collections import OrderedDict
 from typing import Any
@@ -13,6 +12,7 @@ import pytest
 import fusejit as fj
 from tests.backends.plans import leaks
 from tests.capture.helpers import ARRAY, Point, X, Y, close, frames, same
+from tests.collecting import collect
 
 COUNT = fj.Variable([0.0, 0.0, 0.0], trainable=False, name="count")
 
@@ -246,7 +246,7 @@ def test_many_calls_leave_nothing_behind() -> None:
 
     counted = (X, Y, W, COUNT, d, None, fj.Tensor)
     round_(), round_()
-    gc.collect()
+    collect()
     before = [sys.getrefcount(v) for v in counted]
     assert not leaks(round_, 30_000)
     after = [sys.getrefcount(v) for v in counted]

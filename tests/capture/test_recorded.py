@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ import pytest
 import fusejit as fj
 from fusejit.capture.recorded import Equal, Group, Operand
 from fusejit.ir.interpreter import interpret
+from tests.collecting import collect
 
 pytestmark = pytest.mark.compiled
 
@@ -106,5 +106,5 @@ def test_paths_of_what_is_no_more_are_left_out() -> None:
     g(fj.constant(1.0))
     assert len(g.graphs()) == 1
     holder[0] = fj.Variable(1.0)
-    gc.collect()
+    collect()
     assert g.graphs() == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 import threading
 import weakref
@@ -17,6 +16,7 @@ from fusejit.capture.paths import Stop
 from fusejit.capture.trace import Trace
 from tests.capture.helpers import X, follows, one_eager_warning, same
 from tests.capture.trees import in_one_tree, no_body_runs, trees
+from tests.collecting import collect
 
 
 def collatz(a: Any) -> int:
@@ -280,7 +280,7 @@ def test_trees_go_with_their_function() -> None:
         f(fj.constant(value))
     gone = [weakref.ref(trace) for trace in f._calls.traces]
     del f
-    gc.collect()
+    collect()
     assert [ref() for ref in gone] == [None, None]
     g = fj.function(absolute)
     for value in (1.0, -1.0):

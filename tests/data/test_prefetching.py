@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import subprocess
 import sys
 import threading
@@ -14,6 +13,7 @@ import pytest
 
 import fusejit as fj
 from fusejit.data import Dataset
+from tests.collecting import collect
 
 
 def threads() -> list[threading.Thread]:
@@ -42,7 +42,7 @@ def test_when_the_iterator_is_dropped() -> None:
     next(iterator)
     assert len(threads()) == 1
     del iterator
-    gc.collect()
+    collect()
     wait_for_none()
 
 
@@ -62,7 +62,7 @@ def test_when_the_loop_raises() -> None:
     with pytest.raises(ZeroDivisionError):
         for _ in dataset():
             raise ZeroDivisionError
-    gc.collect()
+    collect()
     wait_for_none()
 
 
