@@ -23,6 +23,7 @@ REPLAYED = (
     "capture/test_native_calls.py::test_many_calls_leave_nothing_behind",  # 30,000 calls
     "capture/test_native_gradients.py::test_a_call_under_a_tape_is_one_entry",
     "capture/test_watched.py",  # what is recorded for a tape
+    "cuda/test_capture.py::test_the_pointwise_part_of_an_lstm_cell_is_one_kernel_each_way",
     "test_packaging.py::test_the_wheel_works_in_an_empty_environment",  # counts recordings
 )
 """Beginnings of the names of tests that are about replays, and ask in ways of their own."""
@@ -35,7 +36,6 @@ COMPILED = (
     "capture/test_recompiles.py",
     "capture/test_trees.py::test_a_new_path_is_logged_with_the_values",
     "cuda/test_capture.py::test_cuda_source_needs_no_gpu",
-    "cuda/test_capture.py::test_the_pointwise_part_of_an_lstm_cell_is_one_kernel_each_way",
     "fuzz/",  # compares eager with fused
     "portable/test_hostile.py",  # what is recorded is saved
     "passes/",  # graphs are taken from recordings
