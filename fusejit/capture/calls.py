@@ -36,8 +36,6 @@ from ..device import CPU, backend, current
 from ..errors import CaptureError, FuseJitError, RecompileError
 from ..frozen import frozen
 from ..tensor import Tensor, as_operand
-from .advice import many_branches, rounded_otherwise, said
-from .misses import describe_miss, path_of
 from .notices import Notices, user_level
 from .parameters import Parameters
 from .paths import MAX_BRANCHES, MAX_REPEATS, MAX_ROOTS, Paths, Stop
@@ -126,38 +124,42 @@ class Calls:
 
     def miss(self, /, *args: Any, **kwargs: Any) -> Any:
         """A call that was not entered natively."""
+        done = self.answer(args, kwargs)
+        return done[0] if done is not None else self.body(*args, **kwargs)
+
+    def answer(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any] | None:
+        """The result of a call that is replayed or recorded, in a tuple; None if its body is to run
+        as if it were not decorated."""
         if self._paths.walked and not kwargs and self._is_plain(args):
             done = self._paths.walk(args)
             if done is not None:
-                return done[0]
+                return done
         eager = config.settings.disable or config.settings.debug_nans
         if eager or any(isinstance(h, Recorder) for h in dispatch.handlers()):
-            return self.body(*args, **kwargs)  # a callee of a recorded function is its Python body
+            return None  # a callee of a recorded function is its Python body
         if _why_not_here() is not None:
-            return self.body(*args, **kwargs)
-        flat = None
-        with contextlib.suppress(TypeError):
+            return None
+        try:
             flat = self.flatten(args, kwargs)
-        if flat is None:
-            return self.body(*args, **kwargs)  # wrong arguments: Python says which
+        except TypeError:  # wrong arguments: Python says which
+            return None
         walked = as_walked(flat)
         found = self._find(walked)
         if isinstance(found, Trace):
             if config.settings.check:
                 from .checked import checked  # a mode for tests
 
-                return checked(self, found, flat)
+                return (checked(self, found, flat),)
             tapes = [h for h in dispatch.handlers() if isinstance(h, GradientTape)]
-            done = self._replay(found, flat, walked, tapes)
             # Where that fails nothing is committed. The body raises the same, with exactly eager's
             # effects up to there and the user's own lines in the traceback.
-            return done[0] if done is not None else self.body(*args, **kwargs)
+            return self._replay(found, flat, walked, tapes)
         if self._refusals and _kind(flat) in self._refusals:
-            return self.body(*args, **kwargs)
+            return None
         if isinstance(found, Stop) and self._gives_up(found):
-            return self.body(*args, **kwargs)
+            return None
         with Hold():  # the debris of earlier calls may wait until this one returns
-            return self._record(flat, found)
+            return (self._record(flat, found),)
 
     def _is_plain(self, args: tuple[Any, ...]) -> bool:
         """Whether arguments are one a parameter, and nobody looks on."""
@@ -274,14 +276,16 @@ class Calls:
             return lambda: "recording again: what it reads has changed meanwhile"
         check = trace.checks[miss]
         if isinstance(check.expect, BINDS) and isinstance(check.source, Arg):  # it keeps its type
-            return lambda: f"recording again: {describe_miss(trace, miss, flat)}"
-        how = describe_miss(trace, miss, flat)  # now: the call may change it
+            return lambda: f"recording again: {_described(trace, miss, flat)[1]}"
+        path, how = _described(trace, miss, flat)  # now: the call may change it
         if not isinstance(check.expect, BINDS):  # new types of inputs are no such
-            self._notices.changed(path_of(trace, miss), how)
+            self._notices.changed(path, how)
         return lambda: f"recording again: {how}"
 
     def _gives_up(self, stop: Stop) -> bool:
         """Whether a call that no known path goes on for is not recorded; says why once."""
+        from .advice import many_branches, rounded_otherwise
+
         name = self.function.__name__
         if self._paths.unsteady(stop):
             self._notices.eager((MAX_REPEATS, stop.where), lambda: rounded_otherwise(name, stop))
@@ -357,8 +361,17 @@ class Calls:
             self._refusals.clear()  # they are found again when they are met again
             self._attempts.clear()
         self._refusals[kind] = refusal
+        from .advice import said
+
         text = f"{self.function.__name__} runs eagerly: {said(refusal.reason, refusal.where)}"
         self._notices.eager(refusal, lambda: text)
+
+
+def _described(trace: Trace, miss: int, flat: Sequence[Any]) -> tuple[str, str]:
+    """What a check that fails looks at, and how that has changed."""
+    from .misses import describe_miss, path_of
+
+    return path_of(trace, miss), describe_miss(trace, miss, flat)
 
 
 def _make_entry(

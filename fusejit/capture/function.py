@@ -18,6 +18,7 @@ import numpy as np
 
 from ..backends.llvm import blocks
 from ..backends.llvm.native import NativeCallable, enable_vectorcall
+from ..collector import Hold
 from ..config import config
 from ..device import current, moved, release_memory
 from ..dtypes import as_dtype
@@ -59,7 +60,11 @@ class Function(NativeCallable):
         return self._made
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self._calls.miss(*args, **kwargs)
+        if self._made is not None:
+            return self._made.miss(*args, **kwargs)
+        with Hold():  # what a first call loads and records stays
+            done = self._calls.answer(args, kwargs)
+        return done[0] if done is not None else self.eager(*args, **kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         return self if instance is None else types.MethodType(self, instance)

@@ -37,7 +37,6 @@ from .purity import Watch, watching
 from .reach import Snapshot
 from .recorder import Recorder
 from .trace import Program, Trace
-from .watched import watch as watch_array
 
 _BINDS = (Input, ArrayInput, FloatInput)
 VALUE = Slot(Variable, "_value")  # where a Variable has its Tensor
@@ -106,7 +105,9 @@ def _declare(before: Snapshot, recorder: Recorder, flat: Sequence[Any]) -> list[
     watched: dict[int, Any] = {}
     for value, name in zip(before.inputs, before.input_names, strict=True):
         if isinstance(value, np.ndarray):
-            seen = watch_array(value, lambda what: recorder.refuse(f"Python reads {what}"))
+            from .watched import watch
+
+            seen = watch(value, lambda what: recorder.refuse(f"Python reads {what}"))
             watched[id(value)] = seen
             recorder.add_array(value, seen, name)
         else:
