@@ -40,11 +40,11 @@ class Parameters:
             self._read()  # the user changed them
         try:
             bound = self.signature.bind(*args, **kwargs)
-        except TypeError:
+            bound.apply_defaults()
+            return tuple(bound.arguments[name] for name in self.names)
+        except (TypeError, KeyError):  # Python 3.13.0 binds some wrong ones, to nothing
             self._function(*args, **kwargs)  # raises, and says it as Python does
             raise
-        bound.apply_defaults()
-        return tuple(bound.arguments[name] for name in self.names)
 
     def call(self, function: Callable[..., Any], flat: Sequence[Any]) -> Any:
         """Call `function` with what `flatten` made."""
