@@ -250,14 +250,13 @@ print(found, f.num_traces, "could not be compiled" in str(seen[0].message), seen
 def test_an_interrupt_while_waiting_changes_nothing() -> None:
     program = """
 import fusejit as fj
-from fusejit.capture import calls
+from fusejit.capture import calls, pending
 calls.ahead = lambda once, afterwards: None
-make_entry = calls._make_entry
+made = pending._made
 def interrupted(*what):
-    calls._make_entry = make_entry
+    pending._made = made
     raise KeyboardInterrupt
-calls.partial = lambda function, *what: lambda: calls._make_entry(*what)
-calls._make_entry = interrupted
+pending._made = interrupted
 f = fj.function(lambda x: fj.tanh(x) + 1.0)
 x = fj.constant(0.0)
 first = float(f(x))

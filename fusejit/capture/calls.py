@@ -18,9 +18,7 @@ import functools
 import threading
 import time
 import warnings
-import weakref
 from collections.abc import Callable, Collection, Hashable, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,27 +27,21 @@ from .. import dispatch
 from ..autodiff.tape import GradientTape
 from ..backends.llvm import abi
 from ..backends.llvm.checks import Arg
-from ..backends.ready import Once, ahead
+from ..backends.ready import ahead
 from ..collector import Hold
 from ..config import config
 from ..device import CPU, backend, current
 from ..errors import CaptureError, FuseJitError, RecompileError
-from ..frozen import frozen
 from ..tensor import Tensor, as_operand
 from .notices import Notices, user_level
 from .parameters import Parameters
 from .paths import MAX_BRANCHES, MAX_REPEATS, MAX_ROOTS, Paths, Stop
+from .pending import Pending, to_be_made
 from .policy import EagerWarning, may_record
 from .record import Refusal, defined_at, record
 from .recorder import Recorder
 from .taped import apply, watched_among
-from .trace import (
-    BINDS,
-    Trace,
-    array_of,
-    as_walked,
-    make_contiguous,
-)
+from .trace import BINDS, Trace, array_of, as_walked, make_contiguous
 
 if TYPE_CHECKING:
     from .function import Function
@@ -58,16 +50,6 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 3
 """Recordings thrown away because the call changed what it reaches, before such calls run eagerly:
 the first call may build state lazily and the second still see it new."""
-
-
-@frozen(eq=False)
-class Pending:
-    """A recording whose plan is being made."""
-
-    trace: Trace
-    kind: Hashable  # of the call, see `_kind`
-    stop: Stop | None  # what it was recorded for
-    compiled: Once[bool]  # whether the path is a new one
 
 
 class Calls:
@@ -301,21 +283,19 @@ class Calls:
     ) -> None:
         """Have the plan made in the background; at once where it is to be dumped."""
         self._settle()  # another thread may have recorded meanwhile
-        # Weakly: for a function that is deleted meanwhile nothing needs to be made.
-        paths, near = weakref.ref(self._paths), weakref.WeakSet(fitting) if fitting else ()
-        hold, begun = Hold(), False  # or the call would yet walk all that it has made: 0.2 ms
+        made = to_be_made(trace, kind, stop, self._paths, fitting)
+        begun = False
         try:
-            compiled = Once(partial(_make_entry, hold, weakref.ref(trace), paths, near))
-            self._pending = Pending(trace, kind, stop, compiled)
+            self._pending = made
             if config.settings.dump:
                 self._settle()
             else:
                 compiler = backend("cpu")
                 assert compiler is not None, "without one nothing is recorded"
-                begun = ahead(compiled, compiler.catch_up)
+                begun = ahead(made.compiled, compiler.catch_up)
         finally:  # an interrupt may have come before anybody makes it
             if not begun:
-                hold.release()
+                made.hold.release()
 
     def _settle(self) -> None:
         """Wait until what was recorded last is compiled, and take it or say why not.
@@ -372,38 +352,6 @@ def _described(trace: Trace, miss: int, flat: Sequence[Any]) -> tuple[str, str]:
     from .misses import describe_miss, path_of
 
     return path_of(trace, miss), describe_miss(trace, miss, flat)
-
-
-def _make_entry(
-    hold: Hold,
-    ref: weakref.ref[Trace],
-    near: weakref.ref[Paths],
-    fitting: Collection[Trace],
-) -> bool:
-    """Find the place of a path, lower and compile it, and note what that took. False if it is one
-    of the known paths."""
-    try:
-        return _entry_made(ref(), near(), fitting)
-    finally:
-        hold.release()
-
-
-def _entry_made(trace: Trace | None, paths: Paths | None, fitting: Collection[Trace]) -> bool:
-    if trace is None or paths is None:
-        return True
-    from ..backends.llvm import jit  # the code generator, which imports llvmlite
-
-    before = jit.statistics()
-    began = time.perf_counter()
-    place = paths.branch_of(trace, fitting)
-    if isinstance(place, Trace):
-        return False
-    trace.branch = place
-    _ = trace.conditions
-    trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
-    trace.num_compiles = jit.statistics().num_compiles - before.num_compiles
-    trace.num_loads = jit.statistics().num_loads - before.num_loads
-    return True
 
 
 def _kind(flat: Sequence[Any]) -> Hashable:
