@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
+from ..frozen import replace
 from .inplace import heirs
 from .plan import Role, Slot, Step, Strip
 

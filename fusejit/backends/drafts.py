@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable
-from dataclasses import replace
 
+from ..frozen import replace
 from .base import Loop
 from .inplace import alike
 from .plan import Role, Step

@@ -7,9 +7,9 @@ their parameters, the types and who reads whom, and on nothing else; so that is 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ..frozen import frozen
 from ..ir.affine import Affine
 from ..ir.graph import Node, Value
 from ..ir.places import Expansion
@@ -18,7 +18,7 @@ from ..scalar import Program
 from .contract import contracted
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Body:
     """What one kernel computes: the nodes, the values it stores, and its inputs' names outside."""
 
@@ -30,7 +30,7 @@ class Body:
         return {value: node for node in self.nodes for value in node.outputs}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Read:
     """An argument of a program: element `address` of `value`, or, if `is_index`, `address`."""
 

@@ -7,13 +7,13 @@ all operands walk alike are merged, so a contiguous array of any rank is one fla
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from ..dtypes import COMPILED
+from ..frozen import frozen, replace
 from ..ir.affine import Affine
 from ..ir.graph import FUSED, GUARD, Constant, FusedKind, Graph, Node, Value
 from ..op import Array, Assembly, Reduction
@@ -64,7 +64,7 @@ def lower(
     return _Lowering(graph).run(reuse, unchanging, replaced, narrow)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lowered:
     """A graph as slots and steps, in order: what is the same for every target. Products are BLAS's
     and nothing has joined a strip; temporaries have no place."""

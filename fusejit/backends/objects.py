@@ -21,10 +21,10 @@ import stat
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 
 from ..config import config
+from ..frozen import frozen
 from .ready import logger
 
 LIMIT = 256 << 20
@@ -39,7 +39,7 @@ _HEADER = len(_MAGIC) + hashlib.sha256().digest_size
 _SUPPORTED = hasattr(os, "geteuid") and os.open in os.supports_dir_fd  # else: no cache
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What is on disk: where (empty: nowhere), how many objects, how many bytes."""
 

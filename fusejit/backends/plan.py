@@ -11,13 +11,14 @@ A backend turns a plan into something runnable (`backends.llvm.runtime.load`); t
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from ..frozen import frozen
 from ..scalar import DType
 from .base import Kernel
 
@@ -34,7 +35,7 @@ class Role(Enum):
     OUTPUT = "output"  # fresh memory at each run
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Slot:
     """A C-contiguous buffer; `value` is a constant's.
 
@@ -76,7 +77,7 @@ class MatmulForm(Enum):
         return self in (MatmulForm.PACKED, MatmulForm.PANELS)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Matmul:
     """C[b] = A[b] @ B[b] in float32 or float64.
 
@@ -95,7 +96,7 @@ PANEL_BYTES = 64
 It is the same on every machine, so that a plan does not depend on one."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Pack:
     """B (K x N, any strides) -> its panels [ceil(N / lanes)][K][lanes], zeros beyond column N.
 
@@ -106,7 +107,7 @@ class Pack:
     dtype: DType
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Opaque:
     """A Python callable on NumPy views of the operands: (inputs..., outputs...) -> None.
 
@@ -117,7 +118,7 @@ class Opaque:
     call: Callable[..., None]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Guard:
     """Stops the plan unless its one operand has exactly the `expected` bytes."""
 
@@ -127,7 +128,7 @@ class Guard:
 Code: TypeAlias = Kernel | Matmul | Pack | Opaque | Guard
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operand:
     """Where a step's operand begins: a slot and a byte offset into it.
 
@@ -138,7 +139,7 @@ class Operand:
     offset: int = 0
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Step:
     code: Code
     operands: tuple[Operand, ...]
@@ -148,7 +149,7 @@ class Step:
     grain: int = 1  # indices that the kernel likes to be given at a time, or a multiple
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Strip:
     """Steps [first, end) of a plan, `grain` rows at a time, each through all of the steps.
 
@@ -167,7 +168,7 @@ class Strip:
     long as the same array is bound there; its temporaries share their bytes with nothing."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Plan:
     name: str
     slots: tuple[Slot, ...]
@@ -181,7 +182,7 @@ class Plan:
     notes: tuple[str, ...] = ()  # why a step that reads what a strip computed did not join it
     donated: tuple[tuple[int, int], ...] = ()
     """(input slot, output slot): the output may have the input's memory. See `donate`."""
-    values: Mapping[Value, Storage] = field(default_factory=dict)
+    values: Mapping[Value, Storage] = MappingProxyType({})
     """Where the values of the graph are put, if a guard may stop the plan. See `held`."""
 
     def __str__(self) -> str:

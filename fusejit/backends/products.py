@@ -38,12 +38,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Container, Sequence
-from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
+from ..frozen import replace
 from ..ir.graph import Node, Value
 from ..ir.places import NotAffine
 from ..passes.canonical import blas_strides, merge_axes

@@ -8,9 +8,9 @@ cuts lie depends on the shape alone, so the bits do not depend on threads, nor o
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from ..frozen import frozen, replace
 from ..scalar import DType, Program, trace
 from .base import BLOCK_ROWS, Access, Form, Reduce, Walk
 from .plan import Step
@@ -27,7 +27,7 @@ COLUMNS = 1024
 """Columns of a part where there are many: rows of 4 KiB. There are no partial results then."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Reducing:
     """combine over the middle axis of program(streams...), in a space [kept, reduced, columns].
 

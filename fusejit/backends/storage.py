@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from ..frozen import frozen
 from .plan import Operand
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Storage:
     """Where a value lives: a slot, the element it starts at, and its stride along each axis."""
 
@@ -20,7 +20,7 @@ class Storage:
     strides: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stream:
     """One operand of a loop before its axes are merged."""
 

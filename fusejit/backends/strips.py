@@ -15,11 +15,12 @@ import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import accumulate
 from operator import attrgetter
 from typing import NamedTuple
 
+from ..frozen import frozen, replace
 from .arena import place
 from .base import Loop
 from .cost import nanoseconds
@@ -47,7 +48,7 @@ SHARED = 6_000.0
 """Nanoseconds of work from which on a second thread that is awake helps: sharing costs 0.3 us."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Room:
     """What a strip may hold, on the machine that is to run it."""
 
@@ -176,7 +177,7 @@ def _row_bytes(step: Step, found: Iterable[Window], rows: int) -> int:
     return sum(window.bytes for window in found if window.pitch) * step.count // rows
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Formed:
     """A plan's steps in the order of their strips, its slots with what became scratch, and why."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from .. import dispatch
 from ..backends.plan import Guard, Plan
 from ..device import synchronize
+from ..frozen import frozen
 from ..ir.graph import FUSED, GUARD, Graph, Node, Value
 from ..op import View
 from .trace import Program, Trace
@@ -23,7 +23,7 @@ FEWEST, LONG = 3, 3.0  # rounds at least, and seconds of single calls after whic
 ROUND_SECONDS = 0.02  # each long enough that the clock's and the loop's cost vanish
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Benchmark:
     """One function timed eager against fused, in one process, rounds alternating.
 

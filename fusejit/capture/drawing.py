@@ -8,11 +8,11 @@ the value that it makes (`data-from`, as on the lines that lead away from it).
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
 from ..backends.base import Kernel as Generated
+from ..frozen import frozen
 from ..ir.graph import FUSED, GUARD, Constant, Graph, Node, Value
 from ..op import View
 from .benchmark import bytes_moved
@@ -26,7 +26,7 @@ MAX_DRAWN = 1500  # boxes; at some 700 bytes each a page of 1 MB, which a browse
 CHARACTER, SMALL = 7.3, 6.1  # pixels that one takes at 12 and at 10 px of a monospaced font
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """What a box shows: its class for the style sheet, one or two lines, the longer description."""
 

@@ -10,7 +10,6 @@ import textwrap
 import types
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from ..backends.plan import Code, Opaque, Pack, Plan
 from ..config import config
 from ..device import backend
 from ..dtypes import COMPILED
+from ..frozen import frozen
 from ..ir.graph import FUSED, GUARD, Graph, Node, walk
 from ..op import Contraction, Transfer
 from .benchmark import bytes_moved, kernels_of, steps_before
@@ -37,7 +37,7 @@ _ADDRESS = re.compile(r"\s*at 0x[0-9a-f]+")  # another in each process
 MAX_TYPES = 60  # characters that tell a path from others; a training step has dozens of inputs
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Condition:
     """What a call is compared with."""
 
@@ -45,7 +45,7 @@ class Condition:
     line: SourceLine | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Kernel:
     """A node of the fused graph that takes steps of the plan."""
 
@@ -71,7 +71,7 @@ class Kernel:
         return f"{what} -> {results}{steps}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Break:
     """Two ops that are not in one kernel, or a step that does not take turns with others."""
 
@@ -81,7 +81,7 @@ class Break:
     times: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Path:
     """A recorded path: where it leaves the one that it is listed below, and what is left to do."""
 
@@ -92,7 +92,7 @@ class Path:
     taken: bool  # by this call
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """All that a page says about the plan of one call."""
 
@@ -274,7 +274,7 @@ def _breaks(notes: Sequence[str], lines: Lines) -> tuple[Break, ...]:
     return tuple(found)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Eager:
     """Why a call is not replayed."""
 

@@ -13,9 +13,11 @@ go straight, and are to be drawn beneath the boxes.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import TypeAlias
+
+from ..frozen import frozen, replace
 
 GAP, ROW, PAD = 14.0, 24.0, 12.0  # between boxes of a row, between rows, inside a border
 SPAN = 12
@@ -29,7 +31,7 @@ Point: TypeAlias = tuple[float, float]
 Edge: TypeAlias = tuple[Hashable, Hashable]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Box:
     """A node of (width, height), or a border around `children` in an order of execution; then the
     size is that of its title."""
@@ -40,7 +42,7 @@ class Box:
     children: tuple[Box, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Line:
     """A piece of the way of value `source`: points to go through, from top to bottom."""
 

@@ -7,15 +7,15 @@ import linecache
 import os
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from types import CodeType
 
+from ..frozen import frozen
 from .code import nested_code
 
 MAX_TEXT = 72  # characters of a line that are shown: with file and condition, a wide terminal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SourceLine:
     """'train.py:12' and what stands there; no text if the file cannot be read."""
 

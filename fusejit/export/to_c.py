@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from ..capture.recorded import path_of_call
 from ..dtypes import COMPILED
 from ..errors import ExportError
 from ..files import replace_file
-from ..frozen import replace as with_fields
+from ..frozen import replace
 from ..ir.builder import constant, renamed_results, with_inputs
 from ..ir.graph import Constant, Graph, Value
 from ..op import Array
@@ -89,7 +88,7 @@ def _target(cpu: str | None) -> Target:
 def _with_constants(graph: Graph, known: Mapping[Value, Constant]) -> Graph:
     """The graph with values in place of some of its inputs."""
     kept = [i for i, value in enumerate(graph.inputs) if value not in known]
-    return with_fields(
+    return replace(
         renamed_results(graph, known),
         inputs=tuple(graph.inputs[i] for i in kept),
         input_names=tuple(graph.input_names[i] for i in kept),

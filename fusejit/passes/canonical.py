@@ -8,9 +8,9 @@ cannot be walked with one stride along a merged axis is copied first: the price 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import groupby, pairwise
 
+from ..frozen import frozen
 from ..ir.affine import Affine, identity, linear
 from ..ir.graph import Node, Value
 from ..ir.places import NotAffine, Place, through
@@ -29,7 +29,7 @@ def merge_axes(coefficients: Sequence[int], extents: Sequence[int]) -> int:
     return kept[-1][0] if kept else 0
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layout:
     """A reduction over `shape` as [kept, reduced, columns]: the axes that make each."""
 

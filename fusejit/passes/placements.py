@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import TypeAlias
 
 import numpy as np
 
+from ..frozen import frozen
 from ..ir.builder import Builder, constant, rewrite
 from ..ir.graph import Graph, Node, Value
 from ..ops.arithmetic import add
@@ -38,7 +38,7 @@ Region: TypeAlias = tuple[tuple[int, int], ...]
 """(start, step) an axis, as `place` has them."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Part:
     box: Box
     region: Region

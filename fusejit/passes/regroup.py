@@ -24,9 +24,8 @@ within 2 K eps sum |a| |b|, for the whole inner extent K.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
-from ..frozen import replace
+from ..frozen import frozen, replace
 from ..ir.builder import Builder, renamed_results, with_inputs
 from ..ir.graph import Graph, Node, Value
 from ..op import Assembly
@@ -51,7 +50,7 @@ was at a time; it is of the size of what the forward part keeps for the backward
 Operands = tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Tree:
     """A sum: its adds, the root last, and its leaves, each in the order of the graph."""
 
@@ -59,7 +58,7 @@ class Tree:
     leaves: tuple[Value, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Terms:
     """Terms of one tree that become one, and what is joined along which axis for them."""
 

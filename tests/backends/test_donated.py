@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from fusejit.backends.base import Access, Loop, Walk
 from fusejit.backends.donate import donated, first_write
 from fusejit.backends.llvm.eager import load_plan
 from fusejit.backends.plan import Matmul, MatmulForm, Operand, Pack, Step, Strip
+from fusejit.frozen import replace
 from fusejit.scalar import F32, I32, cast, trace
 from tests.backends.plans import Writer
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from fusejit.backends.inplace import heirs
 from fusejit.backends.llvm.eager import load_plan
 from fusejit.backends.plan import Operand, Plan, Role, Step, Strip
 from fusejit.backends.strips import form
+from fusejit.frozen import replace
 from fusejit.scalar import F32, I32, cast, trace
 from tests.backends.plans import Writer, f32
 

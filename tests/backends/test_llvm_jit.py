@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from fusejit.backends.base import Access, Form, Kernel, Loop, Reduce, Walk
 from fusejit.backends.llvm import jit
 from fusejit.backends.llvm.target import Target, host, make
 from fusejit.errors import LoweringError
+from fusejit.frozen import replace
 from fusejit.numerics.exponential import sigmoid, tanh
 from fusejit.scalar import F32, F64, I64, Program, cast, constant, select, trace
 from tests.backends.native import AVX2, AVX512, NEON, SSE2, call

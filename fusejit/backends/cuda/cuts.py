@@ -6,8 +6,8 @@ All of it is decided by extents, never by the device, since it decides the order
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
+from ...frozen import replace
 from ...scalar import DType, trace
 from ..base import Access, Form, Reduce, Walk
 from ..plan import Operand as Place

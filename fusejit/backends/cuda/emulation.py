@@ -15,13 +15,13 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from ...errors import FuseJitError
+from ...frozen import frozen
 from .. import objects
 from .program import Dim, Source
 from .text import library
@@ -122,7 +122,7 @@ def _scheduler() -> ctypes.CDLL:
     return loaded
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kernel:
     """A compiled kernel, ready to be launched."""
 

@@ -8,10 +8,10 @@ stores, so that an output may be the very memory of an input.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
+from ...frozen import frozen
 from ...scalar import Program
 from ..base import Access, Loop, Walk
 from ..plan import Step
@@ -121,7 +121,7 @@ def write_element(
     text.blank()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Opened:
     """A loop whose operands are declared."""
 

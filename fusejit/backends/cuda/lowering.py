@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import TypeAlias
 
 from ...config import config
+from ...frozen import replace
 from ...ir.graph import Graph
 from ...scalar import DType
 from ..arena import ALIGNMENT, place_temporaries

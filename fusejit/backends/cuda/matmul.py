@@ -9,10 +9,10 @@ q. Then the product need not be stored unless others read it as well.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
+from ...frozen import frozen
 from ...scalar import F32, DType
 from ..base import Loop, Walk
 from ..plan import Matmul, Step
@@ -28,7 +28,7 @@ GRID = 65535
 """Blocks of a grid along all but its first axis."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Following:
     """A loop over the rows and columns of a product: how it reads it, and with what strides."""
 

@@ -12,13 +12,13 @@ import contextlib
 import gc
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from threading import RLock
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...errors import DeviceError
+from ...frozen import frozen
 from .driver import Driver, Event, OutOfMemory, Stream
 
 Bytes: TypeAlias = "np.ndarray[Any, np.dtype[np.uint8]]"
@@ -27,7 +27,7 @@ _LEAST = 512  # bytes; what cuMemAlloc itself rounds up to
 _STEPS = 8  # classes to a power of two: a block is at most an eighth larger than what it holds
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class MemoryUse:
     """Bytes of a device: in arrays now and at most so far, kept for reuse, and blocks taken from
     the driver in all."""

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import prod
 
+from ...frozen import frozen, replace
 from ...scalar import DType
 from ..base import Access, Walk
 from ..plan import Operand as Place
@@ -24,7 +25,7 @@ ALIGNMENT = 16
 """Every slot begins at a multiple of so many bytes: what one access can move."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operand:
     """An operand at one place of the loop nest: `base` is the address of its element there, or, for
     INDEX, the value. Strides are C expressions, in elements."""

@@ -15,7 +15,7 @@ natural alignment). So one kernel serves every shape, and a launch is a few byte
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING, TypeAlias
 
 from ...frozen import frozen
@@ -50,7 +50,7 @@ ANY = Limits(sms=108, shared=48 << 10)
 """A device to generate code for where there is none: all may have as much shared memory."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Launch:
     """Run a generated kernel."""
 
@@ -64,7 +64,7 @@ class Launch:
     written: int = -1  # how many of the last operands are written; -1: it may be any
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Multiply:
     """A product by the BLAS of the device: operands A, B, C and `meta` as of `plan.Matmul`."""
 
@@ -74,7 +74,7 @@ class Multiply:
     where: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Host:
     """Copy the inputs to the host, call, copy the outputs back: an op that NumPy runs."""
 
@@ -83,7 +83,7 @@ class Host:
     where: str | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Check:
     """Wait for one value, copy it to the host, stop unless it has the expected bytes."""
 
@@ -95,7 +95,7 @@ class Check:
 Command: TypeAlias = Launch | Multiply | Host | Check
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Program:
     """What one replay runs on a device."""
 
@@ -105,7 +105,7 @@ class Program:
     inputs: tuple[int, ...]  # slot numbers, in the order of the caller's inputs
     outputs: tuple[int, ...]
     arena: int  # bytes of temporaries
-    values: Mapping[Value, Storage] = field(default_factory=dict)  # see `Plan.values`
+    values: Mapping[Value, Storage] = MappingProxyType({})  # see `Plan.values`
 
     @property
     def launches(self) -> list[Launch | Multiply | Host]:

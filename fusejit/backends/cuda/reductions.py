@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 
+from ...frozen import frozen, replace
 from ..base import Form, Reduce, Walk
 from .loops import LIBRARIES, RESIDENT, THREADS, read_pack, write_element, write_pack
 from .operands import Operand, Struct
@@ -63,7 +63,7 @@ def reduce_source(kernels: tuple[Reduce, ...], paces: tuple[Pace, ...], narrow: 
     return source("reduce", (*LIBRARIES, "reduce.cuh"), text)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class OpenedReduce:
     """A reduction whose operands are declared."""
 

@@ -7,10 +7,10 @@ block do, between steps. What lives only inside the strip is in shared memory if
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import prod
 
+from ...frozen import frozen, replace
 from ..base import Access, Form, Kernel, Loop, Reduce, Walk
 from ..plan import Operand as Place
 from ..plan import Slot, Step
@@ -47,7 +47,7 @@ def _is_alone(step: Step) -> bool:
     return not isinstance(code, Loop)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Strip:
     """The steps of one launch: `grain` rows a block at a time, of `rows`; what is scratch."""
 
@@ -142,7 +142,7 @@ def launch(strip: Strip, limits: Limits) -> Launch:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Member:
     """What is structure of a step in a strip."""
 
@@ -203,7 +203,7 @@ def rows_source(members: tuple[Member, ...], narrow: bool) -> Source:
     return source("rows", (*LIBRARIES, "reduce.cuh"), text)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Part:
     """A step of a strip whose operands are declared."""
 

@@ -16,12 +16,12 @@ addresses in their places at once: 1 us, and 8 ns for each, where struct takes 9
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NoReturn, TypeAlias
 
 import numpy as np
 
 from ...errors import LoweringError
+from ...frozen import frozen
 from ...scalar import DType
 from ..held import Held
 from ..plan import Operand, Role, Slot
@@ -306,7 +306,7 @@ class _Guard:
         return None if seen == self._expected else (self._command, seen)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _View:
     """An operand of a Python step: a whole slot."""
 

@@ -8,17 +8,17 @@ leaves undefined is in kernels/cuda/scalar.cuh, by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
 
 from ...errors import LoweringError
+from ...frozen import frozen
 from ...scalar import DType, Instr, Program
 from .text import TYPES, Text, literal
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Site:
     """One instruction to be written: on what, and what its operands are called."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 
+from ...frozen import frozen
 from ...scalar import Program
 from ..base import Access, Walk
 from .emit import emit
@@ -102,7 +103,7 @@ def emit_uniform(text: Text, target: Target, body: Body, inputs: list[Operand]) 
     return {number: known[number] for number in body.shared}
 
 
-@dataclass(frozen=True)
+@frozen
 class Vectors:
     """A body at one width, ready to be written at any index: its loop's preheader is behind it."""
 

@@ -19,9 +19,9 @@ from __future__ import annotations
 import ctypes
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from ...frozen import frozen
 from ..plan import Plan
 from . import abi, checks, results
 from .checks import ArrayInput, Behind, Check, FloatInput, Input
@@ -32,7 +32,7 @@ from .runtime import NativePlan, native_code
 # ---- what is installed
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Convention:
     """How native code reads and makes Tensors, and when it must not run.
 
@@ -228,7 +228,7 @@ def _gifts(
                 yield given, taken, variable, result.made.count(results.Output(taken))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Signature:
     """The parameters of a Python function; entries then take one flat argument for each.
 
@@ -278,7 +278,7 @@ def _stars(code: types.CodeType) -> tuple[int, int]:
     return code.co_flags >> 2 & 1, code.co_flags >> 3 & 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Installed:
     """Builtins that search the entries of a function.
 

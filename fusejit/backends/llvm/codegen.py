@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 from ...errors import LoweringError
+from ...frozen import frozen
 from .. import objects
 from .target import Target, baseline, binding, machine, version
 
 _FORMAT = "1"  # to be changed with anything here that changes what the same text compiles to
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Image:
     """An object file's bytes."""
 

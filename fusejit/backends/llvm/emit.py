@@ -8,16 +8,16 @@ A bool is an i1 here; `memory` makes it a byte.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from ...errors import LoweringError
+from ...frozen import frozen
 from ...scalar import DType, Instr, Program
 from . import floats, integers
 from .text import ELEMENTS, Lanes
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Site:
     """One instruction to be written: where, on what, and what its operands are called."""
 

@@ -6,11 +6,11 @@ fresh ones. `%Frame` in api.ll has the fields.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...frozen import frozen
 from ..plan import Plan
 from . import abi, threads
 
@@ -20,7 +20,7 @@ LINE = 64
 """Bytes of a cache line, where temporaries begin; they are the widest vectors, too."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Blueprint:
     """All that it takes to make a frame: see `%Frame` in api.ll."""
 

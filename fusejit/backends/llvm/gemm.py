@@ -19,10 +19,10 @@ not on the part that is asked for, nor on the tile that it falls into.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import TypeAlias
 
+from ...frozen import frozen, replace
 from ...scalar import DType
 from ..plan import PANEL_BYTES, MatmulForm
 from . import packing, sweep
@@ -83,7 +83,7 @@ def module(dtype: DType, target: Target) -> str:
     return packing.assemble(functions, target)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Block:
     """The operands of tiles: a part of A, of B and of C, all strides in elements."""
 
@@ -117,7 +117,7 @@ def _by(shape: Shape) -> str:
     return f"ptr @tile.{rows}x{panels}, i64 {rows}, i64 {panels}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Writer:
     panels: Panels
     shapes: tuple[Shape, ...]

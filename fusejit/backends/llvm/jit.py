@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from itertools import count
 from threading import RLock
 from typing import Any
 
 from ...errors import LoweringError
+from ...frozen import frozen
 from ..base import Kernel, Loop
 from ..ready import undisturbed
 from . import codegen, loops, reductions
 from .target import Target, binding, host, machine
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Statistics:
     """How kernels were come by since the process began, or since `clear`."""
 
@@ -57,7 +57,7 @@ def link_kernels(ir: str, exports: Sequence[str], target: Target | None = None) 
         return _load(image.data, exports, {})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Compiled:
     """A kernel in memory, ready to be called for the life of the process."""
 

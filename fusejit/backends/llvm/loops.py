@@ -10,8 +10,7 @@ elements before it stores any, which makes that safe.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ...frozen import frozen
 from ..base import Loop
 from .body import (
     Body,
@@ -58,7 +57,7 @@ def assemble(text: Text, target: Target) -> str:
     return "\n".join(parts)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Nest:
     text: Text
     target: Target

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
+from ...frozen import frozen, replace
 from ...scalar import BOOL, DType
 from ..base import Access, Walk
 from .text import ELEMENTS, Lanes, Text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Operand:
     """An operand at one place of the loop nest.
 

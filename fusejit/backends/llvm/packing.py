@@ -8,15 +8,15 @@ itself may be a power of two apart, and would then fall into a few sets of the c
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ...frozen import frozen
 from ...scalar import DType
 from ..plan import PANEL_BYTES
 from .target import Target
 from .text import ELEMENTS, Lanes, Text
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Function:
     """A function of a module; `body` holds its lines and what they declare.
 
@@ -46,7 +46,7 @@ def assemble(functions: Sequence[Function], target: Target) -> str:
     return "\n".join([*map(str, functions), *declarations, "", *groups, ""])
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Panels:
     """The words that packing and products share, for one element type on one machine."""
 

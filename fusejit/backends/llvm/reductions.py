@@ -7,8 +7,7 @@ any machine and for any program. COLUMN needs no memory: a vector of columns wal
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from ...frozen import frozen
 from ..base import BLOCK, BLOCK_ROWS, LANES, Access, Form, Reduce, Walk
 from .body import Body, Vectors, can_mask, emit_uniform, lane_count, prepare, unroll, widest
 from .emit import emit
@@ -57,7 +56,7 @@ def module(kernel: Reduce, target: Target) -> str:
     return assemble(text, target)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Values:
     """What is reduced, some lanes at a time."""
 
@@ -77,7 +76,7 @@ class _Values:
         return value
 
 
-@dataclass(frozen=True)
+@frozen
 class _Writer:
     text: Text
     target: Target

@@ -10,45 +10,45 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 
+from ...frozen import frozen
 from .abi import Memory
 
 # ---- what is made
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Output:
     """A Tensor around an output of the plan."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Shared:
     """A new Tensor around the memory of an input."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Copied:
     """A Tensor around a copy of an input."""
 
     position: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Fixed:
     """A new Tensor around this array."""
 
     array: np.ndarray[Any, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Taken:
     """The very object that a check took, by its number."""
 
@@ -60,37 +60,37 @@ Made: TypeAlias = Output | Shared | Copied | Fixed | Taken
 # ---- how it nests
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Leaf:
     """One of the made objects, by its number."""
 
     number: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Value:
     """This object."""
 
     value: object
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Tuple:
     items: tuple[Nest, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class List:
     items: tuple[Nest, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Dict:
     keys: tuple[object, ...]
     items: tuple[Nest, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Called:
     """What a Python callable returns for these."""
 
@@ -101,7 +101,7 @@ class Called:
 Nest: TypeAlias = Leaf | Value | Tuple | List | Dict | Called
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class Result:
     """The result of a call. `assigned`: (check that took the Variable, number of its new value)."""
 

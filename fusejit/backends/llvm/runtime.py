@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import prod
 from typing import Any, NoReturn, TypeAlias
@@ -20,6 +19,7 @@ import numpy as np
 
 from ...config import MOST_THREADS
 from ...errors import LoweringError
+from ...frozen import frozen
 from ..base import Kernel, Loop
 from ..donate import first_write, work_from
 from ..plan import Code, Guard, Matmul, Opaque, Operand, Pack, Plan, Role, Slot, Step, Strip
@@ -45,7 +45,7 @@ SWITCH = 5_000_000.0
 see half done, that those have to wait for: as long as for any of them, by Python's own setting."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StoppedAt:
     """A guard stopped the plan: the step's number in `Plan.steps`, and the bytes that it saw."""
 

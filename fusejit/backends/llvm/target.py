@@ -6,17 +6,17 @@ another architecture) can be made and tested anywhere. llvmlite is imported on f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+from ...frozen import frozen
 from ..ready import undisturbed
 
 # Vectors of 64 bytes need masks for every element size (bw, vl) and 64-bit conversions (dq).
 _AVX512 = frozenset({"avx512f", "avx512bw", "avx512dq", "avx512vl"})
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Target:
     """A machine. `features` is LLVM's list (`+avx2,-avx512f`); emitters look at nothing else."""
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ...frozen import frozen
 from ...scalar import DType, Number
 from .target import Target
 
@@ -138,7 +139,7 @@ def literal(element: str, value: Number) -> str:
     return mantissa + ("" if "." in mantissa else ".0") + exponent + digits
 
 
-@dataclass(frozen=True)
+@frozen
 class Lanes:
     """Operations on values of `width` elements, appended to `text`."""
 
