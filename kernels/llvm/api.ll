@@ -1,10 +1,11 @@
 ; What the files beside this one share: the layout of the objects that they read, the records that
 ; Python prepares for them, and CPython's and NumPy's C API.
-; Reference counts are read in donated.ll alone and written nowhere; Py_IncRef and Py_DecRef accept null.
+; Reference counts are read by @references alone and written nowhere; Py_IncRef and Py_DecRef accept null.
 
 ; ---- objects of CPython and NumPy. abi.py checks these offsets on real objects before first use.
 %object  = type { i64, ptr }                                          ; references, type
 %ndarray = type { i64, ptr, ptr, i32, ptr, ptr, ptr, ptr, i32 }       ; 2 data 3 ndim 4 dims 5 strides 6 base 7 dtype 8 flags
+%weakref = type { i64, ptr, ptr }                                     ; 2 what it refers to, None when that is gone
 %dtype   = type { i64, ptr, ptr, i8, i8, i8, i8, i32, i64, i64 }      ; 3 kind 5 byte order 9 item size
 
 ; ---- records: rows of 64-bit words, so that Python can write them as arrays of integers
@@ -138,7 +139,6 @@ declare ptr @PyFunction_GetCode(ptr)                                          ; 
 declare ptr @PyFunction_GetDefaults(ptr)
 declare ptr @PyFunction_GetKwDefaults(ptr)
 declare ptr @PyFunction_GetClosure(ptr)
-declare ptr @PyWeakref_GetObject(ptr)                                         ; borrowed; None when dead
 declare ptr @PySequence_Tuple(ptr)
 declare ptr @PyTuple_New(i64)
 declare i64 @PyTuple_Size(ptr)

@@ -125,9 +125,7 @@ entry:
                                       i64 2, label %register ]
 
 weak:
-  %referent = call ptr @PyWeakref_GetObject(ptr %object)
-  %dead = icmp eq ptr %referent, @_Py_NoneStruct
-  %alive = select i1 %dead, ptr null, ptr %referent
+  %alive = call ptr @referent(ptr %object)
   br label %done
 
 register:
@@ -147,6 +145,19 @@ take:
 done:
   %source = phi ptr [ %object, %entry ], [ %alive, %weak ], [ %kept, %register ], [ null, %argument ], [ %arg, %take ]
   ret ptr %source
+}
+
+; What a weak reference refers to, borrowed, or null. An object that is going has a count of 0 before its
+; references say so.
+define internal ptr @referent(ptr %reference) alwaysinline #0 {
+  %object.at = getelementptr %weakref, ptr %reference, i32 0, i32 2
+  %object = load ptr, ptr %object.at
+  %count = call i64 @references(ptr %object)
+  %going = icmp eq i64 %count, 0
+  %gone = icmp eq ptr %object, @_Py_NoneStruct
+  %dead = or i1 %going, %gone
+  %alive = select i1 %dead, ptr null, ptr %object
+  ret ptr %alive
 }
 
 ; What a check looks at; null if absent or on an error, which stays set. A new reference to the content of

@@ -55,11 +55,9 @@ same:
   %is.same = call i1 @same(ptr %value, ptr %expected)
   ret i1 %is.same
 
-referent:                                         ; a dead reference gives None, to which none can refer
-  %target = call ptr @PyWeakref_GetObject(ptr %expected)
-  %is.target = icmp eq ptr %target, %value
-  %lives = icmp ne ptr %target, @_Py_NoneStruct
-  %is.referent = and i1 %is.target, %lives
+referent:
+  %target = call ptr @referent(ptr %expected)
+  %is.referent = icmp eq ptr %target, %value
   %class.at = getelementptr %object, ptr %value, i32 0, i32 1
   %class = load ptr, ptr %class.at
   %address = ptrtoint ptr %class to i64

@@ -48,7 +48,6 @@ _FUNCTIONS = (
     "PyFunction_GetDefaults",
     "PyFunction_GetKwDefaults",
     "PyFunction_GetClosure",
-    "PyWeakref_GetObject",
     "PySequence_Tuple",
     "PyTuple_New",
     "PyTuple_Size",
@@ -213,6 +212,7 @@ def _check_layouts() -> None:
         "base": (_word(id(part) + 48), id(probe)),
         "no weak references": (_word(id(probe) + 72), 0),
         "weak references": (_word(id(part) + 72), id(watch)),
+        "what is referred to weakly": (_word(id(watch) + 16), id(part)),
         "references": ([_word(id(n[0])) & 0xFFFFFFFF for n in counted], [1, 3]),
     }
     for field, (found, wanted) in expected.items():
