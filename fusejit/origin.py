@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from functools import lru_cache
 from types import CodeType
 from typing import Any, TypeAlias
 
@@ -32,17 +31,30 @@ def user_origin() -> Origin | None:
     return None if frame is None else (frame.f_code, frame.f_lasti)
 
 
+_lines: dict[tuple[int, int], tuple[CodeType, str]] = {}
+"""What is known of places that call an op: an unrolled loop asks for the same few again and again,
+and resolving one takes 3 us. By identity: hashing a code object takes 0.5 us, and equal ones may
+come from two files."""
+MAX_LINES = 4096
+
+
 def where(origin: Origin | None) -> str | None:
     """'train.py:12' of an origin."""
-    return None if origin is None else _line(origin[0].co_filename, *origin)
+    if origin is None:
+        return None
+    code, instruction = origin
+    key = (id(code), instruction)
+    known = _lines.get(key)
+    if known is None:
+        if len(_lines) >= MAX_LINES:
+            _lines.clear()
+        known = _lines[key] = code, _line(code, instruction)
+    return known[1]
 
 
-# Places that call an op: an unrolled loop asks for the same few again and again. Resolving one
-# takes 3 us. The file is part of the key because equal code objects may come from two files.
-@lru_cache(maxsize=4096)
-def _line(filename: str, code: CodeType, instruction: int) -> str:
+def _line(code: CodeType, instruction: int) -> str:
     line = None
     for start, end, number in code.co_lines():
         if start <= instruction < end:
             line = number
-    return f"{os.path.basename(filename)}:{line or code.co_firstlineno}"
+    return f"{os.path.basename(code.co_filename)}:{line or code.co_firstlineno}"

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..autodiff.tape import OPENS_TAPE
 from ..backends.llvm.checks import (
+    ITSELF,
     Absent,
     Anything,
     Attribute,
-    Itself,
     Kept,
     Key,
     Keys,
@@ -158,7 +158,7 @@ class Objects:
                 f"vars({path})", here, Attribute("__dict__"), Anything(), own, STRUCTURE
             )
             expect = Keys(tuple(own)) if self._dynamic else Length(len(own))
-            self._walk.check(f"keys of {path}", vars_here, Itself(), expect, own, "keys", *own)
+            self._walk.check(f"keys of {path}", vars_here, ITSELF, expect, own, "keys", *own)
         for kind in [*_user_classes(value), *_user_metaclasses(value)]:
             count = len(vars(kind))
             where = f"len(vars({kind.__name__}))"

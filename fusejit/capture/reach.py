@@ -42,6 +42,7 @@ from typing import Any
 import numpy as np
 
 from ..backends.llvm.checks import (
+    ITSELF,
     Arg,
     ArrayInput,
     Attribute,
@@ -131,8 +132,8 @@ class Snapshot(Leaves):
         self._matched: dict[int, Of] = {}  # by what they hold: others may take their place
         self._objects = Objects(self)
         for position, (name, value) in enumerate(zip(names, args, strict=True)):
-            self.walk(value, name, Arg(position), Itself())
-        self.walk(function, function.__name__, Kept(function), Itself())
+            self.walk(value, name, Arg(position), ITSELF)
+        self.walk(function, function.__name__, Kept(function), ITSELF)
         self._objects.follow()
         if self.judges:
             self._tell_apart()
@@ -150,7 +151,7 @@ class Snapshot(Leaves):
         if len(found) > 1:
             numbers = tuple(sorted(here.check for here in found))
             path = "the objects that it reads"
-            self.check(path, found[0], Itself(), Distinct(numbers), found, STRUCTURE)
+            self.check(path, found[0], ITSELF, Distinct(numbers), found, STRUCTURE)
 
     @property
     def judges(self) -> bool:
@@ -244,7 +245,7 @@ class Snapshot(Leaves):
         if isinstance(value, dict):
             self._dict(value, path, here)
         else:
-            self.check(f"len({path})", here, Itself(), Length(len(value)), value, len(value))
+            self.check(f"len({path})", here, ITSELF, Length(len(value)), value, len(value))
             for index, item in enumerate(value):
                 self.walk(item, f"{path}[{index}]", here, Item(index))
         if not is_library_object(value):
@@ -261,7 +262,7 @@ class Snapshot(Leaves):
         """What it holds is guarded where it was met first; elsewhere it must be that object."""
         first = self._matched.setdefault(id(value), here)
         if first != here:
-            self.check(path, here, Itself(), Twin(first.check), value, STRUCTURE)
+            self.check(path, here, ITSELF, Twin(first.check), value, STRUCTURE)
 
     def _dict(self, value: dict[Any, Any], path: str, here: Of) -> None:
         """Its items, in their order: Python code may iterate."""
@@ -273,7 +274,7 @@ class Snapshot(Leaves):
                 self.refuse(f"{path} has a key of type {type(key).__name__}")
                 return
         keys = tuple(value)
-        self.check(f"keys({path})", here, Itself(), Keys(keys), value, *map(repr, keys))
+        self.check(f"keys({path})", here, ITSELF, Keys(keys), value, *map(repr, keys))
         for key, item in value.items():
             self.walk(item, f"{path}[{key!r}]", here, Key(key))
 
@@ -367,7 +368,7 @@ class Snapshot(Leaves):
             expect = same_expectation(value)
             self.check(f"{path}.__{name}__", here, Field(name), expect, value, name, id(value))  # type: ignore[arg-type]
             if value is not None and name != "closure":
-                self.walk(value, f"{name} of {path}", Kept(value), Itself())
+                self.walk(value, f"{name} of {path}", Kept(value), ITSELF)
         for name in sorted(names.globals):
             self._global(name, function.__globals__)
         for name in sorted(names.imports):

@@ -65,6 +65,9 @@ class Itself:
     """The source."""
 
 
+ITSELF = Itself()
+
+
 @frozen(eq=False)
 class Key:
     """`source[key]` of a dict; absent if it has no such key."""
@@ -224,7 +227,7 @@ class Check:
     """One check."""
 
     source: Source
-    take: Take = Itself()
+    take: Take = ITSELF
     expect: Expect = Anything()
 
 

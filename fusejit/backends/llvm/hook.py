@@ -28,26 +28,23 @@ class Hook:
 
     Calling it calls `function`: it may be given to `sys.setprofile` and be found by
     `sys.getprofile` like any other.
+
+    Attributes:
+        start: a function without arguments. This thread's calls are heard from then on;
+            sys.setprofile(None) ends that.
     """
 
-    __slots__ = ("_address", "_function", "_start", "_table")
+    __slots__ = ("_address", "_function", "_table", "start")
 
     def __init__(self, function: Callable[[FrameType, str, Any], None]) -> None:
         self._function = function
         self._table = _Table.from_buffer_copy(_always)
         self._address = ctypes.addressof(self._table)
-        self._start = _native[-1] if _native else None
+        self.start = partial(_native[-1] if _native else sys.setprofile, self)
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> None:
         if event in _HEARD:  # before there is native code it gets the others, too
             self._function(frame, event, arg)
-
-    def start(self) -> None:
-        """Hear of what this thread calls from now on; sys.setprofile(None) ends it."""
-        if self._start is None:
-            sys.setprofile(self)
-        else:
-            self._start(self)
 
     def pass_over(self, code: CodeType, always: bool = False) -> None:
         """Hear no more of what this code calls, nor of its own calls: this hook, or all that will
