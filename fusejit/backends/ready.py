@@ -211,11 +211,11 @@ def logger() -> Any:
     """The logger of fusejit; None where logging is not loaded, so that nobody listens. In threads
     of fusejit's own also where it was loaded only now: see `_survive_forks`."""
     logging = sys.modules.get("logging")
+    if logging is None:
+        return None
     thread = threading.current_thread()
     ours = isinstance(thread, _Worker) or thread in _beginners
-    if logging is None or (ours and logging not in _prepared):
-        return None
-    return logging.getLogger("fusejit")
+    return None if ours and logging not in _prepared else logging.getLogger("fusejit")
 
 
 def _finish() -> None:
