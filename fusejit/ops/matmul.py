@@ -63,6 +63,8 @@ def matmul(a: ArrayLike, b: ArrayLike, /) -> Tensor:
         raise ShapeError(f"matmul: expected at least one axis, got {a.type} and {b.type}.")
     dtype = promote([a.dtype, b.dtype])
     a, b = astype(a, dtype), astype(b, dtype)
+    if a.ndim > 1 and b.ndim > 1:
+        return matmul_(a, b)
     row = reshape(a, (1, *a.shape)) if a.ndim == 1 else a
     column = reshape(b, (*b.shape, 1)) if b.ndim == 1 else b
     product: Tensor = matmul_(row, column)
