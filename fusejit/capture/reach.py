@@ -83,6 +83,7 @@ from .leaves import (
 from .natives import bound_to, names_read_by
 from .objects import Objects
 from .userland import (
+    ATOMS,
     has_hidden_state,
     is_immutable,
     is_known_by_content,
@@ -91,19 +92,7 @@ from .userland import (
     library_files,
 )
 
-_SCALARS = (
-    type(None),
-    bool,
-    int,
-    float,
-    complex,
-    str,
-    bytes,
-    type(...),
-    type(NotImplemented),
-    np.dtype,
-    np.generic,
-)
+_SCALARS = (*ATOMS, type(...), type(NotImplemented), np.dtype, np.generic)
 
 
 class Snapshot(Leaves):
@@ -400,7 +389,7 @@ class Snapshot(Leaves):
 _BY_CLASS: dict[type, Callable[[Snapshot, Any, str, Source, Take], None]] = {
     Tensor: Snapshot._tensor,
     np.ndarray: Snapshot._array,
-    **dict.fromkeys((type(None), bool, int, float, complex, str, bytes), Snapshot._scalar),
+    **dict.fromkeys(ATOMS, Snapshot._scalar),
     **dict.fromkeys((list, tuple, dict), Snapshot._container),
     **dict.fromkeys((types.FunctionType, types.ModuleType, Variable), Snapshot._identity),
 }

@@ -121,7 +121,7 @@ _PURE_OWNERS = (
     _thread.RLock,
 )
 _HEAP_TYPE, _IMMUTABLE_TYPE = 1 << 9, 1 << 8  # bits of type.__flags__
-_ATOMS = (type(None), bool, int, float, complex, str, bytes)
+ATOMS = (type(None), bool, int, float, complex, str, bytes)
 _CONSTANTS = (
     types.BuiltinFunctionType,
     types.WrapperDescriptorType,
@@ -279,7 +279,7 @@ def is_immutable(value: Any) -> bool:
     """Whether the identity of a library object stands for all that can be read from it."""
     kind = type(value)
     if isinstance(value, frozenset):
-        return all(isinstance(item, (*_ATOMS, enum.Enum)) for item in value)
+        return all(isinstance(item, (*ATOMS, enum.Enum)) for item in value)
     if isinstance(value, _CONSTANTS) or kind.__module__ in _IMMUTABLE_MODULES:
         return True
     if kind.__module__.split(".")[0] == "numpy":
@@ -292,7 +292,7 @@ def is_immutable(value: Any) -> bool:
 
 def has_hidden_state(kind: type) -> bool:
     """Whether instances of a Python class inherit content from C that no attribute shows."""
-    plain = (object, list, tuple, dict, BaseException, type, *_ATOMS)
+    plain = (object, list, tuple, dict, BaseException, type, *ATOMS)
     return any(
         not is_written_in_python(base) and not issubclass(base, plain[1:]) and base is not object
         for base in kind.__mro__
