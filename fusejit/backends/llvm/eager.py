@@ -70,8 +70,8 @@ class CpuBackend:
         return results[0] if len(results) == 1 else tuple(results)
 
     def prepare(self, op: Op, arrays: Sequence[Array], params: Mapping[str, Any]) -> None:
-        """Do what only a first `apply` of such operands does. Large products, which each have a plan
-        of their own, are left: nobody knows whether they come again."""
+        """Do what only a first `apply` of such operands does. Large products, which each have a
+        plan of their own, are left: nobody knows whether they come again."""
         if isinstance(op, Contraction):
             product(*arrays)
         else:
