@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import threading
 
 from ..dtypes import kind_of
 from ..scalar import DType
@@ -16,7 +15,6 @@ def is_differentiable(dtype: DType) -> bool:
 
 
 _serial = itertools.count()
-_tagging = threading.Lock()
 
 
 def next_tag() -> int:
@@ -27,8 +25,7 @@ def next_tag() -> int:
 def tag_of(tensor: Tensor) -> int:
     """The serial number of `tensor`, given when first asked for."""
     if tensor._tag is None:
-        with _tagging:  # two threads may read one Variable for the first time
-            if tensor._tag is None:
-                tensor._tag = next_tag()
-    assert tensor._tag is not None
+        tag = next_tag()
+        if tensor._tag is None:  # no thread comes between these lines, see `dispatch.push`
+            tensor._tag = tag
     return tensor._tag

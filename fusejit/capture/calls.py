@@ -126,6 +126,7 @@ class Calls:
         except TypeError:  # wrong arguments: Python says which
             return None
         walked = as_walked(flat)
+        known = self.traces
         found = self._find(walked)
         if isinstance(found, Trace):
             if config.settings.check:
@@ -141,7 +142,7 @@ class Calls:
         if isinstance(found, Stop) and self._gives_up(found):
             return None
         with Hold():  # the debris of earlier calls may wait until this one returns
-            return (self._record(flat, found),)
+            return (self._record(flat, found, known),)
 
     def _is_plain(self, args: tuple[Any, ...]) -> bool:
         """Whether arguments are one a parameter, and nobody looks on."""
@@ -229,12 +230,12 @@ class Calls:
 
     # ---- recording
 
-    def _record(self, flat: Sequence[Any], stop: Stop | None) -> Any:
+    def _record(self, flat: Sequence[Any], stop: Stop | None, known: Sequence[Trace]) -> Any:
         name, why = self.function.__name__, self._why_new(flat, stop)
         if not may_record():
             raise RecompileError(f"{name}: {why()}, inside no_recompile().")
         began = time.perf_counter()
-        fitting = self._paths.fitting(as_walked(flat)) if stop is not None else ()
+        fitting = self._paths.fitting(flat, known if stop is not None else ())
         fastmath = self.function.fastmath and not config.settings.check
         recording = record(self.body, self.parameters, flat, fastmath)
         self.num_traces += 1
@@ -242,7 +243,10 @@ class Calls:
             if isinstance(recording.outcome, Refusal):
                 self._refuse(recording.outcome, _kind(flat))
             else:
-                self._compile(recording.outcome, fitting, _kind(flat), stop)
+                # What other threads have recorded meanwhile: the same, where all begin at once.
+                others = self._paths.fitting(flat, self.paths.added_since(known))
+                stop = stop if not others else None  # it tells nothing of what they have added
+                self._compile(recording.outcome, fitting | others, _kind(flat), stop)
         self._notices.recorded(why, time.perf_counter() - began)
         return recording.result
 
@@ -282,7 +286,6 @@ class Calls:
         self, trace: Trace, fitting: Collection[Trace], kind: Hashable, stop: Stop | None
     ) -> None:
         """Have the plan made in the background; at once where it is to be dumped."""
-        self._settle()  # another thread may have recorded meanwhile
         made = to_be_made(trace, kind, stop, self._paths, fitting)
         begun = False
         try:
@@ -317,8 +320,8 @@ class Calls:
 
     def _keep(self, pending: Pending) -> None:
         if not pending.compiled():
-            assert pending.stop is not None, "or nothing was followed"
-            self._paths.repeated(pending.stop)
+            if pending.stop is not None:
+                self._paths.repeated(pending.stop)
             self._pending = None
             return
         trace = pending.trace

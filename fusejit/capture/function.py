@@ -56,7 +56,9 @@ class Function(NativeCallable):
         if self._made is None:
             from .calls import Calls  # recording, passes, lowering: not needed to decorate
 
-            self._made = Calls(self)
+            made = Calls(self)
+            if self._made is None:  # no thread comes between these lines, see `dispatch.push`
+                self._made = made
         return self._made
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

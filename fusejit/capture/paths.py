@@ -14,7 +14,7 @@ from ..backends.llvm.native import uninstall
 from ..config import config
 from ..device import CPU, current
 from ..frozen import frozen
-from .trace import Branch, Trace, straighten
+from .trace import Branch, Trace, as_walked, straighten
 
 if TYPE_CHECKING:
     from ..backends.llvm.callable import Entry, Installed
@@ -143,10 +143,18 @@ class Paths:
         That changes no value, and is done once for each Tensor; whether there were any."""
         return sum(straighten(trace.checks, flat) for trace in self.traces[:8]) > 0
 
-    def fitting(self, flat: Sequence[Any]) -> frozenset[Trace]:
-        """The paths whose checks hold now."""
-        here = [trace for trace in self.traces if trace.place == current()]
-        return frozenset(t for t in here if t.conditions.first_miss(*flat) < 0)
+    def fitting(self, flat: Sequence[Any], among: Sequence[Trace]) -> frozenset[Trace]:
+        """Those paths whose checks hold now."""
+        here = [trace for trace in among if trace.place == current()]
+        walked = as_walked(flat) if here else flat
+        return frozenset(t for t in here if t.conditions.first_miss(*walked) < 0)
+
+    def added_since(self, known: Sequence[Trace]) -> list[Trace]:
+        """The paths that there are beyond `known`, what `traces` was."""
+        if self.traces is known:
+            return []
+        before = set(known)
+        return [trace for trace in self.traces if trace not in before]
 
     def branch_of(self, trace: Trace, fitting: Collection[Trace]) -> Branch | Trace | None:
         """Where a path leaves one of the trees, or the known path that it is; see
@@ -186,9 +194,9 @@ class Paths:
         self.traces, self.trees, self.walked, self._by_record = [], [], [], {}
 
     def repeated(self, stop: Stop) -> None:
-        """Note that a call was recorded because of `stop`, and was on a known path all the same."""
-        if (stop.step, stop.seen) not in stop.trace.exits:  # else another thread was quicker
-            self._repeats.setdefault(stop.trace, Counter())[stop.step] += 1
+        """Note that a call was recorded because of `stop`, and was on a known path all the same,
+        that no other thread has added."""
+        self._repeats.setdefault(stop.trace, Counter())[stop.step] += 1
 
     def unsteady(self, stop: Stop) -> bool:
         """Whether to record for this guard does not help: it reads what a plan rounds otherwise."""

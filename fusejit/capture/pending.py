@@ -20,7 +20,7 @@ class Pending:
 
     Attributes:
         kind: what refusals of such calls are remembered by, should the plan not compile.
-        stop: what it was recorded for.
+        stop: what it was recorded for; None also where other threads have recorded meanwhile.
         hold: no garbage is collected until the plan is made, or that is given up.
         compiled: makes the plan, and says whether the path is a new one.
     """
