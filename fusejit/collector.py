@@ -5,6 +5,10 @@ from __future__ import annotations
 import gc
 import os
 from _thread import get_ident
+from collections.abc import Callable
+from typing import TypeVar
+
+T = TypeVar("T")
 
 _holds: dict[int, int] = {}
 """Who holds it off: the ids of the holds, and the threads that began them."""
@@ -13,8 +17,8 @@ _collecting = False
 
 
 class Hold:
-    """No collection of reference cycles until `release`, or the end of the `with` block that this
-    opens, or until nobody has this any more.
+    """No collection of reference cycles from `begin` until `release`, or until nobody has this any
+    more.
 
     Graphs and plans are many small objects that all stay alive, so each collection walks them for
     nothing: of the time to compile 500 steps of an LSTM that was half. The switch is the process's:
@@ -26,7 +30,8 @@ class Hold:
     # CPython changes threads, and raises what signals ask for, after calls only (see
     # `dispatch.push`): no lock is needed here, which a fork might find taken.
 
-    def __init__(self) -> None:
+    def begin(self) -> None:
+        """Do not collect. To be followed by a release also where this is interrupted."""
         global _collecting
         _holds[id(self)] = get_ident()
         if gc.isenabled():
@@ -40,11 +45,18 @@ class Hold:
 
     __del__ = release
 
-    def __enter__(self) -> None:
-        pass
 
-    def __exit__(self, *exception: object) -> None:
-        self.release()
+def held_off(run: Callable[[], T]) -> T:
+    """`run()`, during which nothing is collected."""
+    hold = Hold()
+    try:
+        hold.begin()
+        return run()
+    finally:
+        try:
+            hold.release()
+        finally:
+            hold.release()  # an interrupt may have come before it had begun
 
 
 def _end() -> None:

@@ -7,16 +7,17 @@ Python, calls what lies below it, and notes what it needs. Dispatch knows neithe
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from .op import Op
     from .tensor import Tensor
     from .variable import Variable
+
+T = TypeVar("T")
 
 
 class Handler:
@@ -91,12 +92,15 @@ def call(op: Op, operands: tuple[Any, ...], params: dict[str, Any]) -> Any:
     return _bottom.call(op, operands, params)
 
 
-@contextlib.contextmanager
-def pushed(handler: Handler) -> Iterator[None]:
-    """`handler` on top of this thread's stack, for the duration of the block."""
+def under(handler: Handler, run: Callable[[], T]) -> T:
+    """`run()` with `handler` on top of this thread's stack.
+
+    No context manager: an interrupt that comes when its `__enter__` is done and the block not yet
+    begun would leave the handler there.
+    """
     push(handler)
     try:
-        yield
+        return run()
     finally:
         try:
             _unwind(handler)
@@ -139,12 +143,11 @@ def _unwind(handler: Handler) -> None:
     handlers_active.value -= count
 
 
-@contextlib.contextmanager
-def eagerly() -> Iterator[None]:
-    """No handler sees what this thread does in the block."""
+def eagerly(run: Callable[[], T]) -> T:
+    """`run()`, of which no handler sees what this thread does."""
     before, _stack.top = _stack.top, None
     try:
-        yield
+        return run()
     finally:
         _stack.top = before
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fusejit.collector import Hold
+from fusejit.collector import Hold, held_off
 from tests.test_startup import run
 
 
@@ -21,33 +21,39 @@ def on() -> Iterator[None]:
 
 
 def test_the_last_of_several_holds_ends_it() -> None:
-    with Hold():
-        other = Hold()
-        with Hold():
-            assert not gc.isenabled()
+    other = Hold()
+
+    def outer() -> bool:
+        other.begin()
+        return held_off(gc.isenabled)
+
+    assert not held_off(outer)
     assert not gc.isenabled()
     other.release()
     assert gc.isenabled()
     other.release()
-    with Hold():
+
+    def released() -> bool:
         other.release()
-        assert not gc.isenabled()
+        return gc.isenabled()
+
+    assert not held_off(released)
 
 
 def test_a_hold_that_nobody_has_any_more_is_none() -> None:
     hold = Hold()
+    hold.begin()
     assert not gc.isenabled()
     del hold
     assert gc.isenabled()
-    with pytest.raises(ValueError), Hold():
-        raise ValueError
+    with pytest.raises(ValueError, match="abc"):
+        held_off(lambda: int("abc"))
 
 
 def test_what_was_off_stays_off() -> None:
     gc.disable()
     try:
-        with Hold():
-            pass
+        assert not held_off(gc.isenabled)
         assert not gc.isenabled()
     finally:
         gc.enable()
@@ -55,6 +61,7 @@ def test_what_was_off_stays_off() -> None:
 
 def test_one_thread_may_end_what_another_began() -> None:
     hold = Hold()
+    hold.begin()
     thread = threading.Thread(target=hold.release)
     thread.start()
     thread.join()
@@ -64,8 +71,7 @@ def test_one_thread_may_end_what_another_began() -> None:
 def test_holds_of_many_threads() -> None:
     def run() -> None:
         for _ in range(1000):
-            with Hold():
-                seen.add(gc.isenabled())
+            seen.add(held_off(gc.isenabled))
 
     seen: set[bool] = set()
     threads = [threading.Thread(target=run) for _ in range(8)]
@@ -80,7 +86,7 @@ def test_holds_of_many_threads() -> None:
 def test_a_child_has_no_holds_of_threads_that_it_has_not() -> None:
     program = """
 import gc, os, threading
-from fusejit.collector import Hold
+from fusejit.collector import held_off
 
 def fork(expected):
     child = os.fork()
@@ -90,16 +96,14 @@ def fork(expected):
 
 held, done = threading.Event(), threading.Event()
 def hold():
-    with Hold():
-        held.set()
-        done.wait()
-thread = threading.Thread(target=hold)
+    held.set()
+    done.wait()
+thread = threading.Thread(target=held_off, args=(hold,))
 thread.start()
 held.wait()
 assert not gc.isenabled()
 fork(True)
-with Hold():
-    fork(False)
+held_off(lambda: fork(False))
 done.set()
 thread.join()
 print(gc.isenabled())

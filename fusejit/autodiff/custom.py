@@ -9,7 +9,6 @@ user's gradient function says. A recorder sees this op like any other: a CustomG
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -80,11 +79,11 @@ def custom_gradient(f: Callable[..., Any]) -> Callable[..., Any]:
         arguments = _Arguments(
             name_of(f), tree, tuple(None if new is None else new.type for new in made)
         )
-        with _watching(arguments.name, tensors) as check:
-            value, grad_fn = _split(f, f(*tree.unflatten(leaves), **kwargs))
-            values, value_tree = trees.flatten(value, none_is_leaf=False)
-            results = [asarray(result) for result in values]
-            check(results)
+        run = functools.partial(_results, f, tree.unflatten(leaves), kwargs)
+        guard = _guard(arguments.name, tensors)
+        results, value_tree, grad_fn = run() if guard is None else dispatch.under(guard, run)
+        if guard is not None:
+            guard.check(results)
         if results and next(dispatch.handlers(), None) is not None:
             op = CustomGradient(
                 name="custom_gradient",
@@ -157,16 +156,19 @@ def _split(f: Callable[..., Any], returned: Any) -> tuple[Any, Callable[..., Any
     return returned
 
 
-@contextlib.contextmanager
-def _watching(name: str, arguments: Sequence[Tensor]) -> Any:
-    """Refuse, inside the block, what a tape watches but grad_fn gives no gradient for."""
+def _results(
+    f: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]
+) -> tuple[list[Tensor], PyTreeSpec, Callable[..., Any]]:
+    """What the function computes: the Tensors in its value, how they nest there, and grad_fn."""
+    value, grad_fn = _split(f, f(*args, **kwargs))
+    values, tree = trees.flatten(value, none_is_leaf=False)
+    return [asarray(result) for result in values], tree, grad_fn
+
+
+def _guard(name: str, arguments: Sequence[Tensor]) -> _Guard | None:
+    """What refuses what a tape watches but grad_fn gives no gradient for; None without a tape."""
     tapes = [handler for handler in dispatch.handlers() if isinstance(handler, GradientTape)]
-    if not tapes:
-        yield lambda tensors: None
-        return
-    guard = _Guard(name, arguments, tapes)
-    with dispatch.pushed(guard):
-        yield guard.check
+    return _Guard(name, arguments, tapes) if tapes else None
 
 
 class _Guard(dispatch.Handler):

@@ -52,17 +52,18 @@ class Once(Generic[T]):
         self.results.clear()
 
 
-_native = threading.Event()
+_native = False
 
 
 def native_is_ready() -> bool:
     """Whether the native runtime is linked: from now on an op costs at most its own kernel."""
-    return _native.is_set()
+    return _native
 
 
 def note_native() -> None:
     """The native runtime is linked."""
-    _native.set()
+    global _native
+    _native = True
 
 
 _beginners: set[threading.Thread] = set()
@@ -89,10 +90,19 @@ def ahead(once: Once[Any], afterwards: Callable[[], None]) -> bool:
         _beginners.discard(thread)
 
     thread = threading.Thread(target=begin, name="fusejit-ahead")
+    return _started(thread)
+
+
+def _started(thread: threading.Thread) -> bool:
+    """Start a beginner. False if there can be no more threads, or the interpreter is about to
+    end."""
+    handled = sys.exception()
     _beginners.add(thread)
     try:
         thread.start()
-    except RuntimeError:  # no more threads, or the interpreter is about to end
+    except RuntimeError as error:
+        if error.__context__ is not handled:  # it is interrupted, in an Event: see `undisturbed`
+            raise error.__context__ or error from None
         _beginners.discard(thread)
         return False
     return True
@@ -112,7 +122,10 @@ def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
         if threading.current_thread() is not threading.main_thread():
             return function(*args, **kwargs)
         _survive_forks()
-        done = threading.Event()  # to be interrupted in `join` takes a thread for ended
+        # Neither `join` nor Event: what is interrupted there takes a thread for ended, or releases
+        # a lock that it does not hold. A lock is taken by C code, wholly or not at all.
+        done = threading.Lock()
+        done.acquire()
         results: list[T] = []
         errors: list[BaseException] = []
 
@@ -122,16 +135,12 @@ def undisturbed(function: Callable[P, T]) -> Callable[P, T]:
             except BaseException as error:
                 errors.append(error)
             _beginners.discard(thread)
-            done.set()
+            done.release()
 
         thread = threading.Thread(target=run, name="fusejit-llvm")
-        _beginners.add(thread)
-        try:
-            thread.start()
-        except RuntimeError:  # as in `ahead`: nobody else can do it
-            _beginners.discard(thread)
+        if not _started(thread):  # nobody else can do it
             return function(*args, **kwargs)
-        done.wait()
+        done.acquire()
         if errors:
             raise errors.pop()
         return results[0]
@@ -177,7 +186,7 @@ def _hire() -> None:
     if not native_is_ready():
         return
     _end_well()
-    with _lock, contextlib.suppress(RuntimeError):  # as above
+    with _lock, contextlib.suppress(RuntimeError):  # as in `_started`
         if not _workers:
             worker = _Worker()
             worker.start()

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..backends.llvm import blocks
 from ..backends.llvm.native import NativeCallable, enable_vectorcall
-from ..collector import Hold
+from ..collector import held_off
 from ..config import config
 from ..device import current, moved, release_memory
 from ..dtypes import as_dtype
@@ -64,8 +64,8 @@ class Function(NativeCallable):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._made is not None:
             return self._made.miss(*args, **kwargs)
-        with Hold():  # what a first call loads and records stays
-            done = self._calls.answer(args, kwargs)
+        # What a first call loads and records stays: to collect would walk it for nothing.
+        done = held_off(lambda: self._calls.answer(args, kwargs))
         return done[0] if done is not None else self.eager(*args, **kwargs)
 
     def __get__(self, instance: Any, owner: type | None = None) -> Any:

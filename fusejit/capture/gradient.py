@@ -143,22 +143,26 @@ def joint(graph: Graph, received: Flags, watched: Flags) -> Joint:
     ]
     seen: dict[Value, Tensor] = {}
     symbolic = _Symbolic(user_origin())
-    with dispatch.eagerly(), dispatch.pushed(symbolic), dispatch.pushed(recorder):
+    given = [g for g in gs if g is not None]
+    wanted = list(compress(xs, watched))
+
+    def play() -> tuple[int, Any]:
         for value, x in zip(graph.inputs, xs, strict=True):
             recorder.add_input(x, "x")
             seen[value] = x
-        for g in gs:
-            if g is not None:
-                recorder.add_input(g, "g")
-        wanted = list(compress(xs, watched))
+        for g in given:
+            recorder.add_input(g, "g")
         with GradientTape() as tape:
             tape.watch(wanted)
             ys = fold(graph, xs, partial(_replay, seen), _literal)
         forward_nodes = len(recorder.builder.nodes)
-        targets, given = list(compress(ys, received)), [g for g in gs if g is not None]
-        gradients = (
-            tape.gradient(targets, wanted, given) if targets and wanted else [None] * len(wanted)
-        )
+        targets = list(compress(ys, received))
+        if not targets or not wanted:
+            return forward_nodes, [None] * len(wanted)
+        return forward_nodes, tape.gradient(targets, wanted, given)
+
+    recorded = partial(dispatch.under, symbolic, partial(dispatch.under, recorder, play))
+    forward_nodes, gradients = dispatch.eagerly(recorded)
     assert recorder.refusal is None, recorder.refusal
     found = dict(zip(map(id, wanted), gradients, strict=True))
     values = [None if found.get(id(x)) is None else recorder.value_of(found[id(x)]) for x in xs]

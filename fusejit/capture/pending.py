@@ -37,7 +37,7 @@ def to_be_made(
 ) -> Pending:
     """The plan of `trace` to be made, which leaves one of the trees of `paths` or begins another;
     the checks of `fitting` held when it was recorded."""
-    hold = Hold()  # or the call would yet walk all that it has made: 0.2 ms
+    hold = Hold()
     # Weakly: for a function that is deleted meanwhile nothing needs to be made.
     near = weakref.WeakSet(fitting) if fitting else ()
     make = partial(_make, hold, weakref.ref(trace), weakref.ref(paths), near)

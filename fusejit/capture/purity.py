@@ -10,19 +10,18 @@ generators of `random` and NumPy are compared as well.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import sys
 import types
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import numpy as np
 
 from ..autodiff.tape import OPENS_TAPE
 from ..backends.llvm.hook import Hook
-from ..collector import Hold
+from ..collector import held_off
 from .userland import (
     is_core_file,
     is_library_file,
@@ -31,6 +30,7 @@ from .userland import (
     reads_the_process,
 )
 
+T = TypeVar("T")
 Report = Callable[[str, str], None]
 """(what happened, where): called at most once for each event."""
 
@@ -52,7 +52,7 @@ reads, so that later recordings need not hear of it: to hear of 40 such took 0.1
 
 
 class Watch:
-    """What ran during a recorded call.
+    """What ran during a recorded call: impure calls and code that is not `known` are reported.
 
     Code is told apart by identity: hashing a code object takes 0.15 us, and this happens at each
     event.
@@ -64,13 +64,14 @@ class Watch:
         for_user: those of libraries, that the user's have called.
     """
 
-    def __init__(self, known: set[types.CodeType], report: Report, outer: Any) -> None:
+    def __init__(self, known: set[types.CodeType], report: Report) -> None:
+        outer = sys.getprofile()
         self.ran: dict[int, types.CodeType] = dict(_telling_nothing)
         self.of_user: dict[int, types.CodeType] = {}
         self.for_user: dict[int, types.CodeType] = {}
         self._core: set[int] = set(_telling_nothing)
         self._known = known
-        self._report = report
+        self.report = report
         self._outer = outer
         self._hook = Hook(_both(outer, self) if callable(outer) else self.profile)
 
@@ -110,7 +111,7 @@ class Watch:
         if event == "c_call":
             inner = arg is hash and code.co_name == "__hash__"  # a key of a dict: of its parts
             if not inner and not is_pure_callable(arg) and is_user_frame(frame):
-                self._report(f"it calls {_called(frame, arg)}", location(frame))
+                self.report(f"it calls {_called(frame, arg)}", location(frame))
         elif event == "call" and id(code) not in self.of_user and id(code) not in self.for_user:
             self.ran[id(code)] = code
             if is_user_frame(frame):
@@ -129,37 +130,41 @@ class Watch:
             if self._outer is None:  # who wants to see everything, sees it
                 self._hook.pass_over(code, always)
         elif event == "call" and is_user_frame(frame.f_back):
-            self._report(f"it calls fj.{code.co_qualname}", location(frame))
+            self.report(f"it calls fj.{code.co_qualname}", location(frame))
 
     def _entered(self, frame: types.FrameType, code: types.CodeType) -> None:
         """Code that the user's code has called, for the first time."""
         if is_library_file(code.co_filename):
             self.for_user[id(code)] = code
             if reads_the_process(frame):
-                self._report(f"it calls {code.co_qualname}", location(frame))
+                self.report(f"it calls {code.co_qualname}", location(frame))
             return
         self.of_user[id(code)] = code
         if code not in self._known:
             what = f"it runs {code.co_qualname}, which it finds at run time"
-            self._report(what, location(frame.f_back))
+            self.report(what, location(frame.f_back))
 
 
-@contextlib.contextmanager
-def watching(known: set[types.CodeType], report: Report, where: str) -> Iterator[Watch]:
-    """Report impure calls and unknown code of this thread inside the block, which runs what stands
-    at `where`."""
-    watch = Watch(known, report, sys.getprofile())
+def watched(run: Callable[[], T], watch: Watch, where: str) -> T:
+    """`run()`, which runs what stands at `where`, under the eyes of `watch`. Nothing is collected
+    meanwhile: what that runs (callbacks, finalizers) is no part of the call."""
     before = _generator_states()
-    with Hold():  # what it runs (callbacks, finalizers) is no part of the call
+
+    def seen() -> T:
         try:
             watch.start()
-            yield watch
+            return run()
         finally:
-            sys.setprofile(None)  # an interrupt may come just before `stop` begins
-            watch.stop()
-            if _drawn(before, _generator_states()):
-                what = "it draws from the global generator of random or numpy.random"
-                report(what, where)  # no event tells the line
+            try:
+                sys.setprofile(None)
+            finally:
+                watch.stop()  # an interrupt may have come before, out of the hook that hears of it
+
+    result = held_off(seen)
+    if _drawn(before, _generator_states()):
+        what = "it draws from the global generator of random or numpy.random"
+        watch.report(what, where)  # no event tells the line
+    return result
 
 
 def _both(outer: Callable[..., object], watch: Watch) -> Callable[..., None]:

@@ -8,6 +8,7 @@ import time
 import types
 import weakref
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from .floats import Floats
 from .leaves import Unreachable, changes
 from .nested import flatten
 from .parameters import Parameters
-from .purity import Watch, watching
+from .purity import Watch, watched
 from .reach import Snapshot
 from .recorder import Recorder
 from .trace import Program, Trace
@@ -77,9 +78,9 @@ def record(
     recorder = Recorder(function.__name__, floats, fastmath)
     given = _declare(before, recorder, floats.given)
     where = defined_at(function)
-    with dispatch.pushed(recorder), watching(before.codes, recorder.refuse, where) as watch:
-        recorder.watch = watch
-        returned = parameters.call(function, given)
+    watch = recorder.watch = Watch(before.codes, recorder.refuse)
+    run = partial(parameters.call, function, given)
+    returned = dispatch.under(recorder, lambda: watched(run, watch, where))
     recorder.watch = None  # they hold each other, and the recorder what the call has made
     outcome = _judge(function, parameters, (flat, given), before, recorder, watch, returned)
     if isinstance(outcome, Trace):

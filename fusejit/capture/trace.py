@@ -31,7 +31,7 @@ from ..backends.llvm.checks import (
     Of,
     Slot,
 )
-from ..collector import Hold
+from ..collector import held_off
 from ..config import config
 from ..device import CPU
 from ..dtypes import TensorType
@@ -85,8 +85,7 @@ class Program:
     def walk(self) -> Walk:
         from .walk import Walk
 
-        with Hold():
-            return Walk(self)
+        return held_off(lambda: Walk(self))
 
     @cached_property
     def compared(self) -> Graph:
@@ -102,10 +101,9 @@ class Program:
         from ..ir.devices import alone
         from ..passes import stages
 
-        with Hold():
-            if not self.walked:
-                return stages(self.recorded)
-            return {**stages(alone(self.recorded)), "recorded": self.recorded}
+        if not self.walked:
+            return held_off(lambda: stages(self.recorded))
+        return {**held_off(lambda: stages(alone(self.recorded))), "recorded": self.recorded}
 
     @property
     def fused(self) -> Graph:
@@ -124,8 +122,7 @@ class Program:
     def native(self) -> NativePlan:
         from ..backends.llvm.eager import load_plan
 
-        with Hold():
-            return load_plan(self.plan)
+        return held_off(lambda: load_plan(self.plan))
 
     @cached_property
     def sources(self) -> list[tuple[str, Any]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 
+from fusejit.backends import ready
 from tests.test_startup import run
 
 BEGIN = """
@@ -154,3 +157,30 @@ print([text for text in heard if text.startswith("by")])
 """
     head = "import sys\nfrom fusejit.backends import objects\n"
     assert run(BEGIN + head + program, "") == "['by the worker', 'by a beginner']\n"
+
+
+def test_where_there_can_be_no_more_threads_the_caller_does_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def start(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    try:
+        raise ValueError
+    except ValueError:  # the error has a context then, too
+        assert ready.undisturbed(threading.get_ident)() == threading.get_ident()
+
+
+def test_an_interrupt_while_a_thread_begins_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interrupt of Condition.wait, in which `start` waits, may become another error."""
+
+    def start(thread: threading.Thread) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("release unlocked lock")
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        ready.undisturbed(threading.get_ident)()

@@ -66,10 +66,11 @@ def test_cprofile_goes_on() -> None:
 def test_a_recording_keeps_no_temporaries() -> None:
     recorder = Recorder("f")
     recorder.declare(X, "x")
-    with dispatch.pushed(recorder):
+
+    def body() -> Any:
         temporary = X * 2.0
-        result = temporary + 1.0
-        gone = weakref.ref(temporary)
-        del temporary
+        return weakref.ref(temporary), temporary + 1.0
+
+    gone, result = dispatch.under(recorder, body)
     assert gone() is None
     assert recorder.value_of(result) is not None
