@@ -42,6 +42,14 @@ def native() -> None:
     cold.ENOUGH = 0.0
 
 
+@pytest.fixture
+def quiet() -> None:
+    """Nothing is made in the background any more, for what earlier tests have recorded."""
+    from fusejit.backends import ready
+
+    ready._finish()
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--update-golden", action="store_true", help="rewrite tests/golden/*.txt")
     parser.addoption("--avx2", action="store_true", help="code for machines without AVX-512")

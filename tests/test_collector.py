@@ -14,7 +14,7 @@ from tests.test_startup import run
 
 
 @pytest.fixture(autouse=True)
-def on() -> Iterator[None]:
+def on(quiet: None) -> Iterator[None]:
     assert gc.isenabled()
     yield
     assert gc.isenabled()

@@ -63,7 +63,7 @@ def _made(trace: Trace | None, paths: Paths | None, fitting: Collection[Trace]) 
         return True
     from ..backends.llvm import jit  # the code generator, which imports llvmlite
 
-    before = jit.statistics()
+    before = jit.own_statistics()  # other threads may have kernels made meanwhile
     began = time.perf_counter()
     place = paths.branch_of(trace, fitting)
     if isinstance(place, Trace):
@@ -71,6 +71,7 @@ def _made(trace: Trace | None, paths: Paths | None, fitting: Collection[Trace]) 
     trace.branch = place
     _ = trace.conditions
     trace.milliseconds["compile"] = 1e3 * (time.perf_counter() - began)
-    trace.num_compiles = jit.statistics().num_compiles - before.num_compiles
-    trace.num_loads = jit.statistics().num_loads - before.num_loads
+    after = jit.own_statistics()
+    trace.num_compiles = after.num_compiles - before.num_compiles
+    trace.num_loads = after.num_loads - before.num_loads
     return True

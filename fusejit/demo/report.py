@@ -64,6 +64,7 @@ def speed(model: CharLSTM, step: fj.Function, lanes: int, length: int) -> None:
 
 def _time(seconds: float) -> str:
     """Three digits and a unit: 12.3 ms."""
-    power = min(0, 3 * math.floor(math.log10(max(seconds, 1e-9)) / 3))
+    seconds = float(f"{max(seconds, 1e-9):.3g}")  # so that 0.9999 is 1 s, not 1e+03 ms
+    power = min(0, 3 * math.floor(math.log10(seconds) / 3))
     unit = {0: "s", -3: "ms", -6: "us", -9: "ns"}[power]
     return f"{seconds / 10**power:.3g} {unit}"

@@ -63,10 +63,15 @@ def compare(step: fj.Function, *arguments: Any) -> None:
     step.benchmark(*arguments)  # eager ops have kernels of their own once they have run for a while
     found = step.benchmark(*arguments)
     print(
-        f"{step.__name__}: eager {found.eager * 1e3:.3g} ms, fused {found.fused * 1e3:.3g} ms: "
+        f"{step.__name__}: eager {_ms(found.eager)}, fused {_ms(found.fused)}: "
         f"{found.eager / found.fused:.1f} times as fast; {found.kernels_before} ops in "
         f"{found.kernels_after} kernels, recorded {step.num_traces} times"
     )
+
+
+def _ms(seconds: float) -> str:
+    """Three digits, without an exponent: 2040 ms."""
+    return f"{float(f'{seconds * 1e3:.3g}'):g} ms"
 
 
 @contextlib.contextmanager

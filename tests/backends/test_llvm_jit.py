@@ -20,7 +20,7 @@ from fusejit.numerics.exponential import sigmoid, tanh
 from fusejit.scalar import F32, F64, I64, Program, cast, constant, select, trace
 from tests.backends.native import AVX2, AVX512, NEON, SSE2, call
 
-pytestmark = pytest.mark.usefixtures("no_object_cache")
+pytestmark = pytest.mark.usefixtures("no_object_cache", "quiet")
 
 UNIT, SPLAT = Access(F32, Walk.UNIT), Access(F32, Walk.SPLAT)
 

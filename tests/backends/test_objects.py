@@ -228,6 +228,7 @@ def _run(kernel: Loop) -> float:
     return float(out[4])
 
 
+@pytest.mark.usefixtures("quiet")
 def test_a_kernel_is_compiled_once_and_then_found(
     cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -304,6 +305,7 @@ def test_sixteen_processes_start_on_an_empty_cache(cache: Path) -> None:
     assert objects.usage() == usage
 
 
+@pytest.mark.usefixtures("quiet")
 def test_cache_info_counts_recordings_and_kernels(cache: Path) -> None:
     fj.clear_caches()
     jit.clear()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import count
-from threading import RLock
+from threading import RLock, local
 from typing import Any
 
 from ...errors import LoweringError
@@ -23,15 +23,27 @@ from .target import Target, binding, host, machine
 
 @frozen
 class Statistics:
-    """How kernels were come by since the process began, or since `clear`."""
+    """How kernels were come by."""
 
     num_compiles: int = 0
     num_loads: int = 0  # found on disk
     milliseconds: float = 0.0  # in all, for both
 
+    def __add__(self, other: Statistics) -> Statistics:
+        return Statistics(
+            self.num_compiles + other.num_compiles,
+            self.num_loads + other.num_loads,
+            self.milliseconds + other.milliseconds,
+        )
+
+
+class _Own(local):
+    statistics = Statistics()
+
 
 _lock = RLock()
 _statistics = Statistics()
+_own = _Own()
 _libraries: list[Any] = []  # what keeps the code mapped
 _library_numbers = count()
 _compiled: dict[tuple[Kernel, Target], Compiled] = {}
@@ -77,34 +89,37 @@ def compile_kernel(kernel: Kernel, target: Target | None = None) -> Compiled:
     """
     chosen = target or host()
     found = _compiled.get((kernel, chosen))
-    if found is not None:
-        return found
-    return _compile(kernel, chosen)
+    if found is None:
+        found, taken = _compile(kernel, chosen)
+        _own.statistics += taken
+    return found
 
 
 @undisturbed
-def _compile(kernel: Kernel, target: Target) -> Compiled:
-    with _lock:
-        return _compiled.get((kernel, target)) or _compile_anew(kernel, target)
-
-
-def _compile_anew(kernel: Kernel, target: Target) -> Compiled:
+def _compile(kernel: Kernel, target: Target) -> tuple[Compiled, Statistics]:
+    """The code of a kernel, and what that has taken."""
     global _statistics
+    with _lock:
+        found = _compiled.get((kernel, target))
+        if found is not None:  # another thread was quicker
+            return found, Statistics()
+        began = time.perf_counter()
+        made, from_disk = _compile_anew(kernel, target)
+        _compiled[kernel, target] = made
+        milliseconds = 1e3 * (time.perf_counter() - began)
+        taken = Statistics(int(not from_disk), int(from_disk), milliseconds)
+        _statistics += taken
+        return made, taken
+
+
+def _compile_anew(kernel: Kernel, target: Target) -> tuple[Compiled, bool]:
     name = describe(kernel)
     if target.architecture != host().architecture:
         raise LoweringError(f"{name}: code for {target.triple} cannot run here")
-    began = time.perf_counter()
     ir = generate(kernel, target)
     image = codegen.compile_text(ir, target, name)
     address = _load(image.data, ["kernel"], {})["kernel"]
-    made = _compiled[kernel, target] = Compiled(name, address, ir, target)
-    before = _statistics
-    _statistics = Statistics(
-        before.num_compiles + (not image.from_disk),
-        before.num_loads + image.from_disk,
-        before.milliseconds + 1e3 * (time.perf_counter() - began),
-    )
-    return made
+    return Compiled(name, address, ir, target), image.from_disk
 
 
 def generate(kernel: Kernel, target: Target) -> str:
@@ -128,7 +143,13 @@ def describe(kernel: Kernel) -> str:
 
 
 def statistics() -> Statistics:
+    """What all threads have had made."""
     return _statistics
+
+
+def own_statistics() -> Statistics:
+    """What this thread has had made, since it began."""
+    return _own.statistics
 
 
 def clear() -> None:
