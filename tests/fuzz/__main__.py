@@ -1,6 +1,7 @@
 """Fuzz for a while: `python -m tests.fuzz --minutes 10`. Prints a small script for each finding.
 
-Programs (see `programs`) and stories (see `states`) take turns.
+Programs (see `programs`), stories (see `states`) and programs that several threads call at once
+(see `threads`) take turns.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from tests.fuzz.script import minimal, script
 from tests.fuzz.states import story
 from tests.fuzz.worker import Worker
 
-KINDS = {"program": program, "story": story}
+KINDS = {"program": program, "story": story, "threads": program}
 
 
 def examine(worker: Worker, kind: str, seed: int) -> str | None:

@@ -28,8 +28,8 @@ Edit = Callable[[], None]
 
 
 def script(text: str, problem: str, kind: str) -> str:
-    """A program as a script that checks itself; `kind` is "program" or "story"."""
-    module = {"program": "checks", "story": "worlds"}[kind]
+    """A program as a script that checks itself; `kind` is one of KINDS."""
+    module = {"program": "checks", "story": "worlds", "threads": "threads"}[kind]
     told = problem.strip().replace("\n", "\n# ")
     return SCRIPT.format(problem=told, text=text, module=module, check=f"check_{kind}")
 

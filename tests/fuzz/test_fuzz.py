@@ -85,6 +85,11 @@ def test_random_programs(chunk: int, worker: Worker) -> None:
         agrees(worker, "program", seed)
 
 
+def test_random_programs_in_several_threads(worker: Worker) -> None:
+    for seed in range(PROGRAMS):
+        agrees(worker, "threads", seed)
+
+
 @drawn(max_examples=100)
 @given(seed=st.integers(CHUNKS * PROGRAMS, 2**31))
 def test_programs_that_nobody_chose(worker: Worker, seed: int) -> None:
@@ -121,6 +126,12 @@ def shrunk(worker: Worker, kind: str, text: str) -> str:
 def test_other_numbers_at_each_call_are_a_finding(worker: Worker) -> None:
     text = WRONG.format("t1 * float(__import__('time').perf_counter_ns() % 1000003)")
     assert len(shrunk(worker, "program", text).splitlines()) < len(text.splitlines())
+
+
+def test_other_numbers_in_each_thread_are_a_finding(worker: Worker) -> None:
+    text = WRONG.format("t1 * float(__import__('threading').get_ident() % 999983)")
+    assert worker.check(WRONG.format("t1"), "threads") is None
+    assert len(shrunk(worker, "threads", text).splitlines()) < len(text.splitlines())
 
 
 def test_a_finding_in_a_story_is_cut_down(worker: Worker) -> None:

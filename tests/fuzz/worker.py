@@ -27,7 +27,7 @@ class Worker:
         self._timeout = timeout
 
     def check(self, text: str, kind: str = "program") -> str | None:
-        """What is wrong with the program, or None; `kind` is "program" or "story"."""
+        """What is wrong with the program, or None; `kind` is one of KINDS."""
         if self._process is None:
             command = [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.worker"]
             environment = {**os.environ, "FUSEJIT_VERIFY": "1", "FUSEJIT_NUM_THREADS": "1"}
@@ -62,9 +62,10 @@ class Worker:
 
 def main() -> None:
     from tests.fuzz.checks import Wrong, check_program
+    from tests.fuzz.threads import check_threads
     from tests.fuzz.worlds import check_story
 
-    checks = {"program": check_program, "story": check_story}
+    checks = {"program": check_program, "story": check_story, "threads": check_threads}
     answers = os.fdopen(os.dup(1), "w")  # the programs may print
     os.dup2(2, 1)
     for line in sys.stdin:
