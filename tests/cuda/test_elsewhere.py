@@ -18,7 +18,11 @@ from tests.cuda import devices
 ROOT = Path(__file__).parent.parent.parent
 SUITES = {
     "seed": ["tests/test_seed.py"],
-    "branches": ["tests/capture/test_branches.py", "tests/capture/test_trees.py"],
+    "branches": [
+        "tests/capture/test_branches.py",
+        "tests/capture/test_trees.py",
+        "tests/capture/test_at_once.py",
+    ],
     "variables": ["tests/capture/test_variables.py", "tests/capture/test_tree_effects.py"],
     "gradients": ["tests/capture/test_gradients_through.py", "tests/capture/test_saved.py"],
     "calls": [
