@@ -8,9 +8,6 @@ from math import inf as inf
 from math import nan as nan
 from math import pi as pi
 
-from . import fft as fft
-from . import linalg as linalg
-from . import nn as nn
 from . import random as random
 from .autodiff import GradientTape as GradientTape
 from .autodiff import custom_gradient as custom_gradient
@@ -44,6 +41,8 @@ from .errors import NonFiniteError as NonFiniteError
 from .errors import RecompileError as RecompileError
 from .errors import ShapeError as ShapeError
 from .errors import VerifyError as VerifyError
+from .ops import fourier as _fourier  # noqa: F401 - registers ops
+from .ops import linalg as _linalg  # noqa: F401 - registers ops
 from .ops import transfer as _transfer  # noqa: F401 - installs Tensor.to
 from .ops.arithmetic import abs_ as _abs
 from .ops.arithmetic import add as add
@@ -223,7 +222,10 @@ newaxis = None
 if _typing.TYPE_CHECKING:
     from . import data as data
     from . import export as export
+    from . import fft as fft
     from . import layers as layers
+    from . import linalg as linalg
+    from . import nn as nn
     from . import train as train
     from .data import Iterator as Iterator
     from .layers import Network as Network
@@ -234,7 +236,7 @@ if _typing.TYPE_CHECKING:
     bfloat16 = _bfloat16()
 else:
     __later__ = {
-        **{name: name for name in ("data", "export", "layers", "train")},
+        **{n: n for n in ("data", "export", "fft", "layers", "linalg", "nn", "train")},
         "Iterator": "data",
         **dict.fromkeys(("Network", "Sequential"), "layers"),
         **dict.fromkeys(("load", "save"), "portable"),
