@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fusejit.collector import Hold, held_off
+from fusejit.collector import MUCH, Hold, catch_up, held_off
 from tests.test_startup import run
 
 
@@ -80,6 +80,38 @@ def test_holds_of_many_threads() -> None:
     for thread in threads:
         thread.join()
     assert seen == {False}
+
+
+def collections() -> int:
+    return gc.get_stats()[2]["collections"]
+
+
+def test_much_that_is_left_while_it_is_held_off_is_collected() -> None:
+    kept: list[list[int]] = []
+
+    def collected() -> int:
+        before = collections()
+        catch_up()
+        return collections() - before
+
+    def left() -> tuple[int, int]:
+        gc.collect()
+        little = collected()
+        kept.extend([] for _ in range(MUCH + 1))
+        return little, collected()
+
+    assert held_off(left) == (0, 1)
+
+
+def test_what_the_user_has_switched_off_is_not_collected() -> None:
+    gc.disable()
+    try:
+        before = collections()
+        kept = [[] for _ in range(MUCH + 1)]
+        held_off(catch_up)
+        assert collections() == before and len(kept) > MUCH
+    finally:
+        gc.enable()
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

@@ -27,7 +27,7 @@ COUNTS = {
     "shapes": 10_000,
     "eager_shapes": 4_000,
     "branches": 2_000,
-    "functions": 300,
+    "functions": 1_000,
     "step": 10_000,
     "taped": 10_000,
 }
