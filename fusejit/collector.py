@@ -64,7 +64,7 @@ def held_off(run: Callable[[], T]) -> T:
             hold.release()  # an interrupt may have come before it had begun
 
 
-def catch_up() -> None:
+def collect_if_much() -> None:
     """Collect if much was left since the collector was last on.
 
     To be called before a recording. In a loop that records faster than the background makes plans

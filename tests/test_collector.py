@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from fusejit.collector import MUCH, Hold, catch_up, held_off
+from fusejit.collector import MUCH, Hold, collect_if_much, held_off
 from tests.test_startup import run
 
 
@@ -91,7 +91,7 @@ def test_much_that_is_left_while_it_is_held_off_is_collected() -> None:
 
     def collected() -> int:
         before = collections()
-        catch_up()
+        collect_if_much()
         return collections() - before
 
     def left() -> tuple[int, int]:
@@ -108,7 +108,7 @@ def test_what_the_user_has_switched_off_is_not_collected() -> None:
     try:
         before = collections()
         kept = [[] for _ in range(MUCH + 1)]
-        held_off(catch_up)
+        held_off(collect_if_much)
         assert collections() == before and len(kept) > MUCH
     finally:
         gc.enable()

@@ -28,7 +28,7 @@ from ..autodiff.tape import GradientTape
 from ..backends.llvm import abi
 from ..backends.llvm.checks import Arg
 from ..backends.ready import ahead
-from ..collector import catch_up, held_off
+from ..collector import collect_if_much, held_off
 from ..config import config
 from ..device import CPU, backend, current
 from ..errors import CaptureError, FuseJitError, RecompileError
@@ -142,7 +142,7 @@ class Calls:
         if isinstance(found, Stop) and self._gives_up(found):
             return None
         # The debris of earlier calls may wait until this one returns, unless it is much.
-        catch_up()
+        collect_if_much()
         return (held_off(functools.partial(self._record, flat, found, known)),)
 
     def _is_plain(self, args: tuple[Any, ...]) -> bool:

@@ -29,9 +29,6 @@ from .trace import BINDS, Branch, Program, Trace
 if TYPE_CHECKING:
     from .walk import Computed
 
-if TYPE_CHECKING:
-    pass
-
 
 @frozen(eq=False)
 class _Path:
